@@ -1,0 +1,74 @@
+using System.Collections.Concurrent;
+using System.Runtime.Intrinsics;
+using ILGPU;
+using ILGPU.Runtime;
+
+namespace TransferEngine.Kernels;
+
+internal sealed partial class ComputeDevice
+{
+    /// <summary>Elements of one work item of an element-wise kernel on the CPU: long enough to hide the hand-over, short enough to stay in the first cache.</summary>
+    private const int DirectChunk = 8192;
+
+    private readonly ConcurrentDictionary<Type, Delegate> loaded = new();
+    private long launches;
+
+    /// <summary>Launches so far, of every kind.</summary>
+    public long Launches => Interlocked.Read(ref launches);
+
+    /// <summary>The kernels, closed over their type arguments, that were loaded through ILGPU.</summary>
+    public ICollection<Type> LoadedKernels => loaded.Keys;
+
+    /// <summary>The elements that one work item of an element-wise kernel over <paramref name="n"/> elements takes.</summary>
+    public int ChunkOf(int n) => !IsDirect ? 1 : n <= 4 * DirectChunk ? Math.Max(n, 1) : DirectChunk;
+
+    /// <summary>Runs items 0 to <paramref name="items"/> - 1 of a kernel. Allocates nothing once the kernel is loaded.</summary>
+    public void Launch<T, K>(int items, in K kernel) where T : unmanaged where K : struct, IKernel<T>
+    {
+        if (items <= 0)
+            return;
+        Interlocked.Increment(ref launches);
+        if (!IsDirect)
+            ((Action<AcceleratorStream, Index1D, K>)Loaded<T, K>())(accelerator!.DefaultStream, items, kernel);
+        else if (Vector512.IsHardwareAccelerated)
+            RunDirect<T, K, Simd512<T>>(items, in kernel);
+        else if (Vector256.IsHardwareAccelerated)
+            RunDirect<T, K, Simd256<T>>(items, in kernel);
+        else
+            RunDirect<T, K, Simd128<T>>(items, in kernel);
+    }
+
+    /// <summary>Runs a kernel of work groups; not on the CPU's direct path, which has SIMD variants of such kernels.</summary>
+    public void LaunchGroups<T, K>(KernelConfig groups, in K kernel) where T : unmanaged where K : struct, IGroupKernel<T>
+    {
+        if (IsDirect)
+            throw new NotSupportedException($"{typeof(K).Name} needs barriers, which the CPU's direct path does not have.");
+        if (groups.GridDim.Size <= 0)
+            return;
+        Interlocked.Increment(ref launches);
+        ((Action<AcceleratorStream, KernelConfig, K>)LoadedGroups<T, K>())(accelerator!.DefaultStream, groups, kernel);
+    }
+
+    /// <summary>Runs CPU work that is no ILGPU kernel, such as a packed matmul, on the team; only on the direct path.</summary>
+    public void RunWork<TWork>(int items, ref TWork work) where TWork : struct, IWork
+    {
+        if (items <= 0)
+            return;
+        Interlocked.Increment(ref launches);
+        Team.Run(items, ref work);
+    }
+
+    private void RunDirect<T, K, L>(int items, in K kernel) where T : unmanaged where K : struct, IKernel<T> where L : unmanaged, ILane<L, T>
+    {
+        var work = new LanedWork<T, K, L>(kernel);
+        team!.Run(items, ref work);
+    }
+
+    private Delegate Loaded<T, K>() where T : unmanaged where K : struct, IKernel<T> =>
+        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ =>
+            accelerator!.LoadAutoGroupedKernel<Index1D, K>(KernelEntry.Method(typeof(K)).CreateDelegate<Action<Index1D, K>>()));
+
+    private Delegate LoadedGroups<T, K>() where T : unmanaged where K : struct, IGroupKernel<T> =>
+        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ =>
+            accelerator!.LoadKernel<K>(KernelEntry.Method(typeof(K)).CreateDelegate<Action<K>>()));
+}

@@ -1,0 +1,200 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using ILGPU;
+using ILGPU.Runtime;
+using ILGPU.Runtime.CPU;
+using ILGPU.Runtime.Cuda;
+using ILGPU.Runtime.OpenCL;
+
+namespace TransferEngine.Kernels;
+
+/// <summary>What a machine of this process offers, found without opening it.</summary>
+internal sealed record DeviceDescription(DeviceKind Kind, int Index, string Name, long MemoryBytes, bool IsGraphicsProcessor, int Units);
+
+/// <summary>
+/// An open device: its memory pool, its launches (in the file Launching) and its copies. Work on one device runs in the order in which it was asked for.
+/// The CPU is served directly, without ILGPU's context or compiler; <see cref="OpenEmulator"/> opens ILGPU's own CPU accelerator, for tests.
+/// </summary>
+internal sealed partial class ComputeDevice : IBlockSource, IDisposable
+{
+    private readonly Context? context;
+    private readonly Accelerator? accelerator;
+    private readonly WorkerTeam? team;
+
+    private ComputeDevice(DeviceDescription description, Context? context, Accelerator? accelerator)
+    {
+        Description = description;
+        this.context = context;
+        this.accelerator = accelerator;
+        if (accelerator is null)
+        {
+            Direct.CheckLayout();
+            team = new WorkerTeam(Environment.ProcessorCount);
+        }
+        Memory = new MemoryPool(this, description.Name);
+    }
+
+    public DeviceDescription Description { get; }
+
+    public DeviceKind Kind => Description.Kind;
+
+    public MemoryPool Memory { get; }
+
+    /// <summary>Whether kernels are called directly, with SIMD lanes, and slices have addresses.</summary>
+    public bool IsDirect => accelerator is null;
+
+    /// <summary>Whether this is ILGPU's CPU accelerator, where barriers are slow and groups small.</summary>
+    public bool IsEmulated => accelerator is CPUAccelerator;
+
+    /// <summary>The CPU's threads; only on the direct path.</summary>
+    public WorkerTeam Team => team ?? throw new NotSupportedException($"{Description.Name} has no worker team: only the CPU device has.");
+
+    /// <summary>The vector width of the direct path in bits: 512, 256 or 128.</summary>
+    public static int VectorBits => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
+
+    /// <summary>Lists the devices of one kind, probing no other.</summary>
+    public static IReadOnlyList<DeviceDescription> List(DeviceKind kind)
+    {
+        if (kind == DeviceKind.Cpu)
+            return [new DeviceDescription(DeviceKind.Cpu, 0, $"CPU ({RuntimeInformation.ProcessArchitecture}, {VectorBits}-bit vectors)", GC.GetGCMemoryInfo().TotalAvailableMemoryBytes, false, Environment.ProcessorCount)];
+        using var probed = Probe(kind);
+        return probed is null ? [] : [.. Devices(probed, kind).Select(Describe)];
+    }
+
+    /// <param name="kind">Which kind.</param>
+    /// <param name="index">Which of that kind, in the order of <see cref="List"/>.</param>
+    /// <param name="prepare">What tests do to ILGPU's device before it is opened.</param>
+    public static ComputeDevice Open(DeviceKind kind, int index, Action<Device>? prepare = null)
+    {
+        if (kind == DeviceKind.Cpu)
+        {
+            return index == 0
+                ? new ComputeDevice(List(DeviceKind.Cpu)[0], null, null)
+                : throw new DeviceUnavailableException($"cpu:{index} is not there: the CPU is one device, cpu:0. Set its number of threads with MaxDegreeOfParallelism.");
+        }
+        var context = Probe(kind) ?? throw new DeviceUnavailableException($"No {kind} driver was found on this machine. Install one, or open the CPU.");
+        try
+        {
+            var devices = Devices(context, kind).ToList();
+            if (index < 0 || index >= devices.Count)
+                throw new DeviceUnavailableException($"{kind.ToString().ToLowerInvariant()}:{index} is not there: {devices.Count} such device(s) were found{string.Concat(devices.Select((d, i) => $"; {i}: {d.Name}"))}.");
+            prepare?.Invoke(devices[index]);
+            return new ComputeDevice(Describe(devices[index], index), context, devices[index].CreateAccelerator(context));
+        }
+        catch (Exception e)
+        {
+            context.Dispose();
+            throw e as DeviceUnavailableException ?? new DeviceUnavailableException($"{kind} device {index} could not be opened: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Opens ILGPU's CPU accelerator, which emulates a GPU: far too slow for work, exact for tests of the kernels that GPUs run.</summary>
+    public static ComputeDevice OpenEmulator()
+    {
+        var context = Context.Create(builder => Configure(builder).CPU(CPUDeviceKind.Default));
+        var device = context.GetCPUDevice(0);
+        return new ComputeDevice(new DeviceDescription(DeviceKind.Cpu, 0, "ILGPU's CPU accelerator", device.MemorySize, false, 1), context, device.CreateAccelerator(context));
+    }
+
+    /// <summary>A context with no device, for compiling kernels to PTX where there is no GPU.</summary>
+    public static Context CompilerContext() => Context.Create(builder => Configure(builder).CPU(CPUDeviceKind.Default));
+
+    public MemoryBlock Allocate(long bytes)
+    {
+        unsafe
+        {
+            if (accelerator is null)
+                return new MemoryBlock((nint)NativeMemory.AlignedAlloc((nuint)bytes, 64), null, bytes);
+        }
+        return new MemoryBlock(0, accelerator.Allocate1D<byte>(bytes), bytes);
+    }
+
+    public void Free(MemoryBlock block)
+    {
+        if (block.Buffer is { } buffer)
+        {
+            buffer.Dispose();
+            return;
+        }
+        unsafe
+        {
+            NativeMemory.AlignedFree((void*)block.Address);
+        }
+    }
+
+    public void Synchronize() => accelerator?.Synchronize();
+
+    public unsafe void CopyIn<T>(ReadOnlySpan<T> source, Slice destination) where T : unmanaged
+    {
+        if (source.IsEmpty)
+            return;
+        if (IsDirect)
+            source.CopyTo(new Span<T>(destination.Pointer<T>(), source.Length));
+        else
+            destination.View<T>().CopyFromCPU(accelerator!.DefaultStream, source);
+    }
+
+    public unsafe void CopyOut<T>(Slice source, Span<T> destination) where T : unmanaged
+    {
+        if (destination.IsEmpty)
+            return;
+        if (IsDirect)
+        {
+            new Span<T>(source.Pointer<T>(), destination.Length).CopyTo(destination);
+            return;
+        }
+        source.View<T>().CopyToCPU(accelerator!.DefaultStream, destination);
+        accelerator.DefaultStream.Synchronize();
+    }
+
+    /// <summary>Copies the bytes of one slice into another of the same type and length on this device.</summary>
+    public unsafe void CopyWithin(Slice source, Slice destination)
+    {
+        long bytes = (long)source.Length * source.Type.Size();
+        if (bytes == 0)
+            return;
+        if (IsDirect)
+            Buffer.MemoryCopy(source.Pointer<byte>() + source.Offset * (source.Type.Size() - 1L), destination.Pointer<byte>() + destination.Offset * (destination.Type.Size() - 1L), bytes, bytes);
+        else
+            Bytes(source, bytes).CopyTo(accelerator!.DefaultStream, Bytes(destination, bytes));
+
+        static ArrayView<byte> Bytes(Slice slice, long count) => slice.Block.View<byte>(slice.Offset * (long)slice.Type.Size(), count);
+    }
+
+    public void Dispose()
+    {
+        Synchronize();
+        Memory.Dispose();
+        team?.Dispose();
+        accelerator?.Dispose();
+        context?.Dispose();
+    }
+
+    private static Context.Builder Configure(Context.Builder builder) => builder.Optimize(OptimizationLevel.O1);
+
+    private static Context? Probe(DeviceKind kind)
+    {
+        try
+        {
+            return Context.Create(builder =>
+            {
+                Configure(builder);
+                if (kind == DeviceKind.Cuda)
+                    builder.Cuda();
+                else
+                    builder.OpenCL(_ => true);
+            });
+        }
+        catch (Exception e) when (e is DllNotFoundException or TypeInitializationException or EntryPointNotFoundException or CLException or CudaException)
+        {
+            return null;
+        }
+    }
+
+    private static IEnumerable<Device> Devices(Context context, DeviceKind kind) =>
+        context.Devices.Where(d => d.AcceleratorType == (kind == DeviceKind.Cuda ? AcceleratorType.Cuda : AcceleratorType.OpenCL));
+
+    private static DeviceDescription Describe(Device device, int index) => new(
+        device is CudaDevice ? DeviceKind.Cuda : DeviceKind.OpenCL, index, device.Name, device.MemorySize,
+        device is CudaDevice || device is CLDevice { DeviceType: CLDeviceType.CL_DEVICE_TYPE_GPU }, device.NumMultiprocessors);
+}

@@ -1,0 +1,38 @@
+namespace TransferEngine;
+
+/// <summary>The type of a tensor's elements.</summary>
+public enum ElementType
+{
+    /// <summary>IEEE 754 single precision, 4 bytes: the default.</summary>
+    Float32,
+
+    /// <summary>IEEE 754 double precision, 8 bytes: for exact gradient checks.</summary>
+    Float64,
+
+    /// <summary>Signed 32-bit integers, 4 bytes: class labels and positions. Only moved, gathered by and converted, never computed with.</summary>
+    Int32,
+}
+
+/// <summary>The kind of machine that a device is.</summary>
+public enum DeviceKind
+{
+    /// <summary>The processor that the program runs on, through its vector units.</summary>
+    Cpu,
+
+    /// <summary>An NVIDIA graphics processor.</summary>
+    Cuda,
+
+    /// <summary>A device of an OpenCL driver.</summary>
+    OpenCL,
+}
+
+internal static class ElementTypes
+{
+    public static int Size(this ElementType type) => type == ElementType.Float64 ? 8 : 4;
+
+    public static ElementType Of<T>() where T : unmanaged =>
+        typeof(T) == typeof(float) ? ElementType.Float32
+        : typeof(T) == typeof(double) ? ElementType.Float64
+        : typeof(T) == typeof(int) ? ElementType.Int32
+        : throw new NotSupportedException($"{typeof(T)} is no element type of a tensor. Use float, double or int.");
+}

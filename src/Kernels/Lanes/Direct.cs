@@ -1,0 +1,33 @@
+using System.Runtime.CompilerServices;
+using ILGPU;
+
+namespace TransferEngine.Kernels;
+
+/// <summary>
+/// Reads a view on the CPU's direct path, where its index is the absolute address in elements (<see cref="MemoryBlock.View"/>). The index is
+/// not public in ILGPU, so it is read through a struct of the same layout, which is checked once.
+/// </summary>
+internal static unsafe class Direct
+{
+#pragma warning disable CS0649 // Filled by reinterpretation.
+    private struct Layout
+    {
+        public object? Buffer;
+        public long Index;
+        public long Length;
+    }
+#pragma warning restore CS0649
+
+    /// <summary>Fails where ILGPU's view has another layout than this code reads.</summary>
+    public static void CheckLayout()
+    {
+        var probe = new ArrayView<float>(null!, 1234, 56);
+        ref var read = ref Unsafe.As<ArrayView<float>, Layout>(ref probe);
+        if (Unsafe.SizeOf<ArrayView<float>>() != Unsafe.SizeOf<Layout>() || read.Index != 1234 || read.Length != 56)
+            throw new NotSupportedException("This version of ILGPU lays out ArrayView in another way than the CPU's direct path reads. Use ILGPU 1.5.3.");
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ref T At<T>(scoped ref ArrayView<T> view, int index) where T : unmanaged =>
+        ref Unsafe.AsRef<T>((T*)0 + (Unsafe.As<ArrayView<T>, Layout>(ref view).Index + index));
+}
