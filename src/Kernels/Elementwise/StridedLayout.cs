@@ -5,6 +5,8 @@ internal readonly struct Strides4(int s0, int s1, int s2, int s3)
 {
     public readonly int S0 = s0, S1 = s1, S2 = s2, S3 = s3;
 
+    public int At(int axis) => axis switch { 0 => S0, 1 => S1, 2 => S2, _ => S3 };
+
     public int Row(int i0, int i1, int i2) => i0 * S0 + i1 * S1 + i2 * S2;
 }
 
