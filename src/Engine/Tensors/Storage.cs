@@ -1,0 +1,51 @@
+using TransferEngine.Kernels;
+
+namespace TransferEngine;
+
+/// <summary>
+/// The memory behind tensors that view it. Each tensor and each value saved for backward holds a reference; when the last lets go, the block
+/// returns to the pool at once, and what nobody let go the finaliser returns. <see cref="Version"/> counts changes in place.
+/// </summary>
+internal sealed class Storage
+{
+    private MemoryBlock? block;
+    private int references = 1;
+
+    public Storage(Device device, long bytes, object? label)
+    {
+        Device = device;
+        block = device.Compute.Memory.Rent(bytes, label);
+    }
+
+    ~Storage() => Free();
+
+    public Device Device { get; }
+
+    public int Version { get; set; }
+
+    /// <summary>Whether one holder alone has it, so that it may be written over.</summary>
+    public bool IsExclusive => Volatile.Read(ref references) == 1;
+
+    public MemoryBlock Block => block ?? throw new ObjectDisposedException(nameof(Tensor), "This tensor's memory was given back. Use it before it is disposed, or Keep it in its scope.");
+
+    public Storage Retain()
+    {
+        Interlocked.Increment(ref references);
+        return this;
+    }
+
+    public void Release()
+    {
+        if (Interlocked.Decrement(ref references) == 0)
+        {
+            Free();
+            GC.SuppressFinalize(this);
+        }
+    }
+
+    private void Free()
+    {
+        if (Interlocked.Exchange(ref block, null) is { } taken)
+            Device.Compute.Memory.Return(taken);
+    }
+}
