@@ -1,0 +1,45 @@
+namespace TransferEngine.Kernels;
+
+/// <summary>One axis of a convolution: tap k of output o reads input <c>o * Stride - Padding + k * Dilation</c>, zero outside the image.</summary>
+internal readonly struct ConvAxis(int input, int kernel, int stride, int padding, int dilation, int output)
+{
+    public readonly int Input = input, Kernel = kernel, Stride = stride, Padding = padding, Dilation = dilation, Output = output;
+
+    /// <summary>An axis whose output is as long as the input allows.</summary>
+    public ConvAxis(int input, int kernel, int stride, int padding, int dilation)
+        : this(input, kernel, stride, padding, dilation, OutputSize(input, kernel, stride, padding, dilation))
+    {
+    }
+
+    /// <summary>Inputs from the first tap to the last.</summary>
+    public int Span => (Kernel - 1) * Dilation + 1;
+
+    public static int OutputSize(int input, int kernel, int stride, int padding, int dilation) =>
+        input + 2 * padding < (kernel - 1) * dilation + 1 ? 0 : (input + 2 * padding - (kernel - 1) * dilation - 1) / stride + 1;
+}
+
+/// <summary>
+/// A two-dimensional convolution: x [Batch, Channels, Y.Input, X.Input], weight [Outputs, Channels / Groups, Y.Kernel, X.Kernel],
+/// y [Batch, Outputs, Y.Output, X.Output]. Its transpose has the same shape, read from y to x.
+/// </summary>
+internal readonly struct Conv2dShape(int batch, int channels, int outputs, int groups, ConvAxis y, ConvAxis x)
+{
+    public readonly int Batch = batch, Channels = channels, Outputs = outputs, Groups = groups;
+    public readonly ConvAxis Y = y, X = x;
+
+    public int GroupChannels => Channels / Groups;
+
+    public int GroupOutputs => Outputs / Groups;
+
+    public int Taps => Y.Kernel * X.Kernel;
+
+    public int InputPlane => Y.Input * X.Input;
+
+    public int OutputPlane => Y.Output * X.Output;
+
+    public int InputLength => Batch * Channels * InputPlane;
+
+    public int OutputLength => Batch * Outputs * OutputPlane;
+
+    public int WeightLength => Outputs * GroupChannels * Taps;
+}

@@ -1,0 +1,74 @@
+namespace TransferEngine.Kernels;
+
+/// <summary>
+/// Convolution and its gradients. The bias gradient is a sum of dy over all axes but the second. On the CPU, depthwise shapes have their own
+/// SIMD kernels; everything else that is no matmul runs the plain kernels.
+/// </summary>
+internal static class Convolution
+{
+    /// <summary>y = x * weight (+ bias).</summary>
+    public static void Forward(ComputeDevice device, in Conv2dShape shape, in Slice x, in Slice weight, in Slice? bias, in Slice y)
+    {
+        if (x.Type == ElementType.Float64)
+            Forward<double>(device, shape, x, weight, bias, y);
+        else
+            Forward<float>(device, shape, x, weight, bias, y);
+    }
+
+    /// <summary>dx of <see cref="Forward"/>. Also the transposed convolution of dy, which may have a bias a channel of dx.</summary>
+    public static void InputGradient(ComputeDevice device, in Conv2dShape shape, in Slice dy, in Slice weight, in Slice? bias, in Slice dx)
+    {
+        if (dy.Type == ElementType.Float64)
+            InputGradient<double>(device, shape, dy, weight, bias, dx);
+        else
+            InputGradient<float>(device, shape, dy, weight, bias, dx);
+    }
+
+    /// <summary>dweight of <see cref="Forward"/>, overwritten.</summary>
+    public static void WeightGradient(ComputeDevice device, in Conv2dShape shape, in Slice x, in Slice dy, in Slice dweight)
+    {
+        if (dy.Type == ElementType.Float64)
+            WeightGradient<double>(device, shape, x, dy, dweight);
+        else
+            WeightGradient<float>(device, shape, x, dy, dweight);
+    }
+
+    private static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
+    {
+        if (s.OutputLength == 0)
+            return;
+        if (device.IsDirect && Depthwise.Serves(s))
+            Depthwise.Forward<T>(device, s, x, weight, bias, y);
+        else
+            PlainForward<T>(device, s, x, weight, bias, y);
+    }
+
+    private static void InputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged
+    {
+        if (s.InputLength == 0)
+            return;
+        if (device.IsDirect && Depthwise.Serves(s))
+            Depthwise.InputGradient<T>(device, s, dy, weight, bias, dx);
+        else
+            PlainInputGradient<T>(device, s, dy, weight, bias, dx);
+    }
+
+    private static void WeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged
+    {
+        if (s.WeightLength == 0)
+            return;
+        if (device.IsDirect && Depthwise.Serves(s))
+            Depthwise.WeightGradient<T>(device, s, x, dy, dweight);
+        else
+            PlainWeightGradient<T>(device, s, x, dy, dweight);
+    }
+
+    internal static void PlainForward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged =>
+        device.Launch<T, PlainConvolution<T>>(s.OutputLength, new(s, x.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, y.View<T>()));
+
+    internal static void PlainInputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged =>
+        device.Launch<T, PlainInputGradient<T>>(s.InputLength, new(s, dy.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, dx.View<T>()));
+
+    internal static void PlainWeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged =>
+        device.Launch<T, PlainWeightGradient<T>>(s.WeightLength, new(s, x.View<T>(), dy.View<T>(), dweight.View<T>()));
+}

@@ -1,0 +1,316 @@
+using System.Runtime.CompilerServices;
+using ILGPU;
+
+namespace TransferEngine.Kernels;
+
+/// <summary>
+/// Convolutions in which every filter reads one channel, on the CPU's direct path. What a strip of output rows reads is copied into a padded scratch
+/// area that stays in the first cache; there every tap of a whole vector of outputs is one unmasked load, at any stride, dilation and padding.
+/// </summary>
+internal static class Depthwise
+{
+    /// <summary>Whether the shape is depthwise and a strip of it fits the scratch area.</summary>
+    public static bool Serves(in Conv2dShape s) => s.GroupChannels == 1 && Window.Fits(s.Y, s.X)
+        && Window.Fits(Transposed(s.Y), Transposed(s.X));
+
+    public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
+    {
+        int planes = s.Batch * s.Outputs, chunk = Chunk(s);
+        device.Launch<T, DepthwisePlanes<T>>((planes + chunk - 1) / chunk, new(
+            new(s.Y, 1), new(s.X, 1), s.Outputs, 1, s.GroupOutputs, 0, x.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, y.View<T>(), planes, chunk));
+    }
+
+    public static void InputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged
+    {
+        int planes = s.Batch * s.Channels, chunk = Chunk(s);
+        device.Launch<T, DepthwisePlanes<T>>((planes + chunk - 1) / chunk, new(
+            new(Transposed(s.Y), s.Y.Stride), new(Transposed(s.X), s.X.Stride), s.Channels, s.GroupOutputs, 1, 1,
+            dy.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, dx.View<T>(), planes, chunk));
+    }
+
+    public static void WeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged =>
+        device.Launch<T, DepthwiseWeights<T>>(s.Outputs, new(s, x.View<T>(), dy.View<T>(), dweight.View<T>()));
+
+    /// <summary>The axis of the convolution from dy to dx: stride 1 over dy with zeros between its elements, the taps in reverse.</summary>
+    private static ConvAxis Transposed(ConvAxis a) => new(a.Output, a.Kernel, 1, a.Span - 1 - a.Padding, a.Dilation, a.Input);
+
+    /// <summary>Planes of one work item: enough to hide the hand-over.</summary>
+    private static int Chunk(in Conv2dShape s) => Math.Max(1, 65536 / Math.Max(1, s.OutputPlane * s.Taps));
+}
+
+/// <summary>An axis whose input has <c>insert - 1</c> zeros between its elements.</summary>
+internal readonly struct SpreadAxis(ConvAxis axis, int insert)
+{
+    public readonly ConvAxis Axis = axis;
+    public readonly int Insert = insert;
+}
+
+/// <summary>The scratch area: rows of an image with their padding, each row split by column modulo the stride, so that neighbouring outputs read neighbours.</summary>
+internal readonly unsafe struct Window
+{
+    /// <summary>Elements of the scratch area.</summary>
+    public const int Capacity = 12288;
+
+    /// <summary>Output columns of one strip, at most.</summary>
+    public const int MaxColumns = 256;
+
+    /// <summary>Output columns that are computed together, at most: four of the widest vectors.</summary>
+    private const int Slack = 64;
+
+    private readonly ConvAxis y, x;
+
+    public Window(ConvAxis y, ConvAxis x, int columns)
+    {
+        (this.y, this.x) = (y, x);
+        Pitch = PitchOf(x, columns);
+        Rows = ((Capacity / (Pitch * x.Stride) - y.Span) / y.Stride + 1) & ~3;
+    }
+
+    public int Pitch { get; }
+
+    public int RowPitch => Pitch * x.Stride;
+
+    /// <summary>Output rows of one strip: a multiple of four, as four are computed together where the image is narrow.</summary>
+    public int Rows { get; }
+
+    public static bool Fits(ConvAxis y, ConvAxis x) =>
+        (y.Span + 3L * y.Stride) * x.Stride * PitchOf(x, Math.Min(x.Output, MaxColumns)) <= Capacity && y.Kernel * x.Kernel <= 256;
+
+    /// <summary>Where a tap lies, seen from its output.</summary>
+    public int Offset(int kh, int kw) => kh * y.Dilation * RowPitch + kw * x.Dilation % x.Stride * Pitch + kw * x.Dilation / x.Stride;
+
+    /// <summary>Copies what <paramref name="rows"/> output rows from (<paramref name="row"/>, <paramref name="column"/>) on read.</summary>
+    public void Fill<T>(T* cells, T* image, int insertY, int insertX, int row, int rows, int column) where T : unmanaged
+    {
+        int top = row * y.Stride - y.Padding, left = column * x.Stride - x.Padding, count = (rows - 1) * y.Stride + y.Span;
+        for (int r = 0; r < count; r++, cells += RowPitch)
+        {
+            int ih = top + r;
+            if (ih < 0 || ih % insertY != 0 || ih / insertY >= y.Input)
+                new Span<T>(cells, RowPitch).Clear();
+            else if (x.Stride == 1 && insertX == 1)
+                CopyRow(cells, image + (long)ih / insertY * x.Input, left);
+            else
+                SplitRow(cells, image + (long)ih / insertY * x.Input, left, insertX);
+        }
+    }
+
+    private void CopyRow<T>(T* cells, T* source, int left) where T : unmanaged
+    {
+        int first = Math.Clamp(-left, 0, Pitch), end = Math.Clamp(x.Input - left, first, Pitch);
+        new Span<T>(cells, first).Clear();
+        new Span<T>(source + left + first, end - first).CopyTo(new Span<T>(cells + first, end - first));
+        new Span<T>(cells + end, Pitch - end).Clear();
+    }
+
+    private void SplitRow<T>(T* cells, T* source, int left, int insert) where T : unmanaged
+    {
+        int stride = x.Stride, pitch = Pitch;
+        new Span<T>(cells, RowPitch).Clear();
+        int first = Math.Max(0, (left + insert - 1) / insert), at = first * insert - left;
+        int phase = at % stride, place = at / stride;
+        for (int i = first; i < x.Input && place < pitch; i++)
+        {
+            cells[phase * pitch + place] = source[i];
+            phase += insert;
+            while (phase >= stride)
+            {
+                phase -= stride;
+                place++;
+            }
+        }
+    }
+
+    private static int PitchOf(ConvAxis x, int columns) => columns + Slack + (x.Span + x.Stride - 1) / x.Stride;
+}
+
+/// <summary>
+/// One work item: <c>chunk</c> planes of y, each the sum over <c>sources</c> planes of x times their filters (in reverse order for the gradient), plus
+/// the bias. Plane p of y reads planes <c>p * sources / share</c> on.
+/// </summary>
+internal readonly struct DepthwisePlanes<T>(
+    SpreadAxis rows, SpreadAxis columns, int channels, int sources, int share, int reversed, ArrayView<T> x, ArrayView<T> weight, ArrayView<T> bias, int biased,
+    ArrayView<T> y, int planes, int chunk) : IKernel<T> where T : unmanaged
+{
+    public void Execute<L>(int item) where L : unmanaged, ILane<L, T>
+    {
+        int end = Math.Min(planes, (item + 1) * chunk);
+        for (int plane = item * chunk; plane < end; plane++)
+            Plane<L>(plane);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization), SkipLocalsInit]
+    private unsafe void Plane<L>(int plane) where L : unmanaged, ILane<L, T>
+    {
+        var (ya, xa) = (rows.Axis, columns.Axis);
+        T* scratch = stackalloc T[Window.Capacity + 64];
+        int* offsets = stackalloc int[ya.Kernel * xa.Kernel];
+        int blockColumns = Math.Min(xa.Output, Window.MaxColumns), taps = ya.Kernel * xa.Kernel, channel = plane % channels;
+        var window = new Window(ya, xa, blockColumns);
+        for (int t = 0; t < taps; t++)
+        {
+            int tap = reversed != 0 ? taps - 1 - t : t;
+            offsets[t] = window.Offset(tap / xa.Kernel, tap % xa.Kernel);
+        }
+        var cells = new ArrayView<T>(null!, (nint)scratch / sizeof(T), Window.Capacity);
+        for (int column = 0; column < xa.Output; column += blockColumns)
+        {
+            int width = Math.Min(blockColumns, xa.Output - column);
+            for (int row = 0; row < ya.Output; row += window.Rows)
+            {
+                int height = Math.Min(window.Rows, ya.Output - row);
+                for (int source = 0; source < sources; source++)
+                {
+                    long image = (long)plane * sources / share + source;
+                    window.Fill(scratch, (T*)Unsafe.AsPointer(ref L.At(x, 0)) + image * ya.Input * xa.Input, rows.Insert, columns.Insert, row, height, column);
+                    var start = source > 0 || biased == 0 ? L.Constant(0) : L.Splat(L.At(bias, channel));
+                    int destination = (plane * ya.Output + row) * xa.Output + column, filter = (channel * sources + source) * taps;
+                    if (width > 2 * L.Width)
+                        AcrossColumns(cells, window, offsets, taps, filter, start, source > 0, destination, height, width);
+                    else
+                        DownRows(cells, window, offsets, taps, filter, start, source > 0, destination, height, width);
+                }
+            }
+        }
+    }
+
+    /// <summary>Four vectors of a row at once; the last of a row ends with the row, and so may overlap others, which hold the same there.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private unsafe void AcrossColumns<L>(ArrayView<T> cells, Window window, int* offsets, int taps, int filter, L start, bool add, int destination, int height, int width)
+        where L : unmanaged, ILane<L, T>
+    {
+        var (filters, output) = (weight, y);
+        int w = L.Width, stride = rows.Axis.Stride * window.RowPitch, pitch = columns.Axis.Output, last = width - w;
+        for (int r = 0; r < height; r++)
+        {
+            for (int j = 0; j < width; j += 4 * w)
+            {
+                int j0 = Math.Min(j, last), j1 = Math.Min(j + w, last), j2 = Math.Min(j + 2 * w, last), j3 = Math.Min(j + 3 * w, last);
+                int at = r * stride, into = destination + r * pitch;
+                L a = start, b = start, c = start, d = start;
+                if (add)
+                    (a, b, c, d) = (L.Load(output, into + j0), L.Load(output, into + j1), L.Load(output, into + j2), L.Load(output, into + j3));
+                for (int t = 0; t < taps; t++)
+                {
+                    int from = at + offsets[t];
+                    var factor = L.Splat(L.At(filters, filter + t));
+                    a = L.MultiplyAdd(factor, L.Load(cells, from + j0), a);
+                    b = L.MultiplyAdd(factor, L.Load(cells, from + j1), b);
+                    c = L.MultiplyAdd(factor, L.Load(cells, from + j2), c);
+                    d = L.MultiplyAdd(factor, L.Load(cells, from + j3), d);
+                }
+                L.Store(output, into + j0, a);
+                L.Store(output, into + j1, b);
+                L.Store(output, into + j2, c);
+                L.Store(output, into + j3, d);
+            }
+        }
+    }
+
+    /// <summary>A vector of four rows at once: for images that are narrower than a few vectors.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private unsafe void DownRows<L>(ArrayView<T> cells, Window window, int* offsets, int taps, int filter, L start, bool add, int destination, int height, int width)
+        where L : unmanaged, ILane<L, T>
+    {
+        var (filters, output) = (weight, y);
+        int stride = rows.Axis.Stride * window.RowPitch, pitch = columns.Axis.Output;
+        for (int r = 0; r < height; r += 4)
+        {
+            for (int j = 0; j < width; j += L.Width)
+            {
+                int at = r * stride + j, into = destination + r * pitch + j, left = width - j;
+                L a = start, b = start, c = start, d = start;
+                for (int t = 0; t < taps; t++)
+                {
+                    int from = at + offsets[t];
+                    var factor = L.Splat(L.At(filters, filter + t));
+                    a = L.MultiplyAdd(factor, L.Load(cells, from), a);
+                    b = L.MultiplyAdd(factor, L.Load(cells, from + stride), b);
+                    c = L.MultiplyAdd(factor, L.Load(cells, from + 2 * stride), c);
+                    d = L.MultiplyAdd(factor, L.Load(cells, from + 3 * stride), d);
+                }
+                Put(output, into, left, a, add);
+                if (r + 1 < height)
+                    Put(output, into + pitch, left, b, add);
+                if (r + 2 < height)
+                    Put(output, into + 2 * pitch, left, c, add);
+                if (r + 3 < height)
+                    Put(output, into + 3 * pitch, left, d, add);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Put<L>(ArrayView<T> output, int index, int remaining, L value, bool add) where L : unmanaged, ILane<L, T> =>
+        L.Store(output, index, remaining, add ? value + L.Load(output, index, remaining, value) : value);
+}
+
+/// <summary>One work item: the gradient of one filter, nine taps at a time, each in a register over the whole batch.</summary>
+internal readonly struct DepthwiseWeights<T>(Conv2dShape shape, ArrayView<T> x, ArrayView<T> dy, ArrayView<T> dweight) : IKernel<T> where T : unmanaged
+{
+    [MethodImpl(MethodImplOptions.AggressiveOptimization), SkipLocalsInit]
+    public unsafe void Execute<L>(int item) where L : unmanaged, ILane<L, T>
+    {
+        var (s, gradient) = (shape, dy);
+        T* scratch = stackalloc T[Window.Capacity + 64];
+        int* offsets = stackalloc int[s.Taps + 8];
+        int blockColumns = Math.Min(s.X.Output, Window.MaxColumns), channel = item / s.GroupOutputs;
+        var window = new Window(s.Y, s.X, blockColumns);
+        for (int t = 0; t < s.Taps + 8; t++)
+            offsets[t] = t < s.Taps ? window.Offset(t / s.X.Kernel, t % s.X.Kernel) : 0;
+        var cells = new ArrayView<T>(null!, (nint)scratch / sizeof(T), Window.Capacity);
+        int stride = s.Y.Stride * window.RowPitch;
+        for (int t = 0; t < s.Taps; t += 9)
+        {
+            int o0 = offsets[t], o1 = offsets[t + 1], o2 = offsets[t + 2], o3 = offsets[t + 3], o4 = offsets[t + 4];
+            int o5 = offsets[t + 5], o6 = offsets[t + 6], o7 = offsets[t + 7], o8 = offsets[t + 8];
+            L zero = L.Constant(0), s0 = zero, s1 = zero, s2 = zero, s3 = zero, s4 = zero, s5 = zero, s6 = zero, s7 = zero, s8 = zero;
+            for (int n = 0; n < s.Batch; n++)
+            {
+                T* image = (T*)Unsafe.AsPointer(ref L.At(x, 0)) + (long)(n * s.Channels + channel) * s.InputPlane;
+                for (int column = 0; column < s.X.Output; column += blockColumns)
+                {
+                    int width = Math.Min(blockColumns, s.X.Output - column);
+                    for (int row = 0; row < s.Y.Output; row += window.Rows)
+                    {
+                        int height = Math.Min(window.Rows, s.Y.Output - row);
+                        window.Fill(scratch, image, 1, 1, row, height, column);
+                        for (int r = 0; r < height; r++)
+                        {
+                            int from = ((n * s.Outputs + item) * s.Y.Output + row + r) * s.X.Output + column;
+                            for (int j = 0, at = r * stride; j < width; j += L.Width, at += L.Width)
+                            {
+                                var g = L.Load(gradient, from + j, width - j, zero);
+                                s0 = L.MultiplyAdd(g, L.Load(cells, at + o0), s0);
+                                s1 = L.MultiplyAdd(g, L.Load(cells, at + o1), s1);
+                                s2 = L.MultiplyAdd(g, L.Load(cells, at + o2), s2);
+                                s3 = L.MultiplyAdd(g, L.Load(cells, at + o3), s3);
+                                s4 = L.MultiplyAdd(g, L.Load(cells, at + o4), s4);
+                                s5 = L.MultiplyAdd(g, L.Load(cells, at + o5), s5);
+                                s6 = L.MultiplyAdd(g, L.Load(cells, at + o6), s6);
+                                s7 = L.MultiplyAdd(g, L.Load(cells, at + o7), s7);
+                                s8 = L.MultiplyAdd(g, L.Load(cells, at + o8), s8);
+                            }
+                        }
+                    }
+                }
+            }
+            int into = item * s.Taps + t, left = s.Taps - t;
+            Put(into, 0, left, s0);
+            Put(into, 1, left, s1);
+            Put(into, 2, left, s2);
+            Put(into, 3, left, s3);
+            Put(into, 4, left, s4);
+            Put(into, 5, left, s5);
+            Put(into, 6, left, s6);
+            Put(into, 7, left, s7);
+            Put(into, 8, left, s8);
+        }
+    }
+
+    private void Put<L>(int index, int place, int left, L sum) where L : unmanaged, ILane<L, T>
+    {
+        if (place < left)
+            L.At(dweight, index + place) = L.Sum(sum);
+    }
+}
