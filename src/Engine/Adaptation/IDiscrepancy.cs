@@ -1,0 +1,26 @@
+namespace TransferEngine.Adaptation;
+
+/// <summary>A differentiable measure of how far two samples of features are apart: what a statistical adaptation method makes small.</summary>
+public interface IDiscrepancy
+{
+    /// <summary>Measures.</summary>
+    /// <param name="source">Features of the source domain, [n, d].</param>
+    /// <param name="target">Features of the target domain, [m, d].</param>
+    /// <returns>A scalar.</returns>
+    Tensor Forward(Tensor source, Tensor target);
+}
+
+internal static class Discrepancy
+{
+    public static void CheckFeatures(string name, Tensor source, Tensor target, int minimumRows = 1)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        ArgumentNullException.ThrowIfNull(target);
+        Check.Alike(name, source, target);
+        Check.Rank(name, "source", source, 2, "[n, d]");
+        Check.Rank(name, "target", target, 2, "[m, d]");
+        Check.That(source.Shape[1] == target.Shape[1], $"{name}: source {source.Shape} and target {target.Shape} have different numbers of features. Take both from the same layer.");
+        Check.That(source.Shape[0] >= minimumRows && target.Shape[0] >= minimumRows,
+            $"{name}: source {source.Shape} and target {target.Shape}; each needs {minimumRows} rows or more. Use larger batches.");
+    }
+}
