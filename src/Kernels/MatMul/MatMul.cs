@@ -1,0 +1,66 @@
+namespace TransferEngine.Kernels;
+
+/// <summary>The sizes of <see cref="Batch"/> products [M, K] x [K, N].</summary>
+internal readonly record struct MatMulShape(int Batch, int M, int N, int K);
+
+/// <summary>
+/// Matrices in a slice, read through strides in elements: transposition swaps <see cref="RowStride"/> and <see cref="ColumnStride"/>,
+/// a matrix that is shared by the whole batch has <see cref="BatchStride"/> 0.
+/// </summary>
+internal readonly record struct Matrix(Slice Data, int RowStride, int ColumnStride, int BatchStride)
+{
+    /// <summary>Row-major matrices of <paramref name="columns"/> columns, one after the other.</summary>
+    public static Matrix RowMajor(Slice data, int rows, int columns) => new(data, columns, 1, rows * columns);
+
+    /// <summary>The same numbers, read with rows and columns exchanged.</summary>
+    public Matrix Transposed => this with { RowStride = ColumnStride, ColumnStride = RowStride };
+}
+
+/// <summary>
+/// Batched matrix product: c[batch] = epilogue(a[batch] b[batch]) with c row-major [Batch, M, N]. This is the one place that chooses the variant:
+/// packed SIMD tiles on the CPU's direct path, the portable kernels elsewhere. In no variant does the order of a sum depend on the number of workers.
+/// </summary>
+internal static class MatMul
+{
+    /// <summary>The plain product, in the type of <paramref name="c"/>.</summary>
+    public static void Run(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, Slice c)
+    {
+        if (c.Type == ElementType.Float64)
+            Run<double, Identity<double>>(device, shape, a, b, c, default);
+        else
+            Run<float, Identity<float>>(device, shape, a, b, c, default);
+    }
+
+    /// <summary>The product with an epilogue that runs on the sums before they are stored.</summary>
+    public static void Run<T, E>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, Slice c, E epilogue)
+        where T : unmanaged where E : struct, IEpilogue<T>
+    {
+        Run<T, RowMajor<T, E>>(device, shape, a, b, new RowMajor<T, E>(c.View<T>(), shape.M, shape.N, epilogue));
+    }
+
+    /// <summary>As <see cref="Run{T, E}"/>, added to what <paramref name="c"/> holds.</summary>
+    public static void Accumulate<T, E>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, Slice c, E epilogue)
+        where T : unmanaged where E : struct, IEpilogue<T>
+    {
+        Run<T, AddedRowMajor<T, E>>(device, shape, a, b, new AddedRowMajor<T, E>(c.View<T>(), shape.M, shape.N, epilogue));
+    }
+
+    /// <summary>The product into any output: where each sum goes, and what is done to it first, is the output's affair.</summary>
+    public static void Run<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output) where T : unmanaged where O : struct, IOutput<T>
+    {
+        if (shape.Batch == 0 || shape.M == 0 || shape.N == 0)
+            return;
+        if (!device.IsDirect)
+            PortableMatMul.Run<T, O>(device, shape, a, b, output);
+        else
+            RunDirect<T, O>(device, shape, a, b, output);
+    }
+
+    private static unsafe void RunDirect<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
+        where T : unmanaged where O : struct, IOutput<T>
+    {
+        var left = new StridedPanels<T>(a.Data.Pointer<T>(), a.RowStride, a.ColumnStride, a.BatchStride);
+        var right = new StridedPanels<T>(b.Data.Pointer<T>(), b.ColumnStride, b.RowStride, b.BatchStride);
+        PackedProduct.Run<T, StridedPanels<T>, StridedPanels<T>, O>(device, shape, left, right, output);
+    }
+}

@@ -1,0 +1,85 @@
+using System.Runtime.CompilerServices;
+using ILGPU;
+
+namespace TransferEngine.Kernels;
+
+/// <summary>What happens to the sums of a product, in registers, before they are stored. Written over lanes: runs on every machine.</summary>
+internal interface IEpilogue<T> where T : unmanaged
+{
+    /// <param name="sum">The sums of consecutive columns of one row.</param>
+    /// <param name="row">The row.</param>
+    /// <param name="column">The first of the columns.</param>
+    /// <param name="remaining">How many columns, 1 or more, if fewer than the lane is wide; what the others hold is never stored.</param>
+    L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T>;
+}
+
+/// <summary>Takes the sums of a product to memory: where they lie there, and what is done to them first, is the output's own affair.</summary>
+internal interface IOutput<T> where T : unmanaged
+{
+    /// <summary>Stores the sums of consecutive columns of one row of one product of the batch; parameters as <see cref="IEpilogue{T}.Apply"/>.</summary>
+    void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T>;
+}
+
+/// <summary>The sums as they are.</summary>
+internal readonly struct Identity<T> : IEpilogue<T> where T : unmanaged
+{
+    public L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T> => sum;
+}
+
+/// <summary>function(sum + bias[column]).</summary>
+internal readonly struct ColumnBias<T, F>(ArrayView<T> bias, F function) : IEpilogue<T> where T : unmanaged where F : struct, IUnary
+{
+    private readonly ArrayView<T> bias = bias;
+    private readonly F function = function;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T> =>
+        function.Apply<L, T>(sum + L.Load(bias, column, remaining, L.Constant(0)));
+}
+
+/// <summary>function(sum + bias[row]): the bias of a convolution, whose rows are channels.</summary>
+internal readonly struct RowBias<T, F>(ArrayView<T> bias, F function) : IEpilogue<T> where T : unmanaged where F : struct, IUnary
+{
+    private readonly ArrayView<T> bias = bias;
+    private readonly F function = function;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T> =>
+        function.Apply<L, T>(sum + L.Splat(L.At(bias, row)));
+}
+
+/// <summary>function(sum).</summary>
+internal readonly struct Activated<T, F>(F function) : IEpilogue<T> where T : unmanaged where F : struct, IUnary
+{
+    private readonly F function = function;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T> => function.Apply<L, T>(sum);
+}
+
+/// <summary>Row-major matrices [Batch, rows, columns], one after the other.</summary>
+internal readonly struct RowMajor<T, E>(ArrayView<T> c, int rows, int columns, E epilogue) : IOutput<T> where T : unmanaged where E : struct, IEpilogue<T>
+{
+    private readonly ArrayView<T> c = c;
+    private readonly int rows = rows, columns = columns;
+    private readonly E epilogue = epilogue;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T> =>
+        L.Store(c, (batch * rows + row) * columns + column, remaining, epilogue.Apply(sum, row, column, remaining));
+}
+
+/// <summary>As <see cref="RowMajor{T, E}"/>, added to what is there.</summary>
+internal readonly struct AddedRowMajor<T, E>(ArrayView<T> c, int rows, int columns, E epilogue) : IOutput<T> where T : unmanaged where E : struct, IEpilogue<T>
+{
+    private readonly ArrayView<T> c = c;
+    private readonly int rows = rows, columns = columns;
+    private readonly E epilogue = epilogue;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T>
+    {
+        int at = (batch * rows + row) * columns + column;
+        L.Store(c, at, remaining, L.Load(c, at, remaining, L.Constant(0)) + epilogue.Apply(sum, row, column, remaining));
+    }
+}

@@ -1,0 +1,158 @@
+using TransferEngine.Tests;
+
+namespace TransferEngine.Kernels.Tests;
+
+public class MatMulTests
+{
+    /// <summary>Batch, M, N, K: empty axes, 1, odd, the widths of vectors and panels, several blocks of rows, columns and K, matrix and vector, skinny.</summary>
+    private static readonly MatMulShape[] Shapes =
+    [
+        new(1, 0, 3, 2), new(0, 2, 3, 2), new(2, 3, 4, 0), new(1, 1, 1, 1), new(1, 3, 5, 7), new(1, 12, 32, 16), new(1, 13, 33, 17),
+        new(3, 5, 4, 6), new(40, 7, 9, 5), new(2, 64, 64, 64), new(1, 1, 37, 19), new(1, 1, 301, 70), new(1, 37, 1, 19), new(1, 300, 1, 71),
+        new(2, 1, 33, 40), new(2, 3, 50, 40), new(1, 4, 17, 300), new(1, 100, 100, 600), new(1, 200, 33, 300), new(1, 500, 260, 90),
+        new(2, 130, 140, 270),
+    ];
+
+    public static TheoryData<string, int, string> Cases
+    {
+        get
+        {
+            var cases = new TheoryData<string, int, string>();
+            foreach (string device in TestDevices.Names)
+                for (int shape = 0; shape < Shapes.Length; shape++)
+                    foreach (string layout in new[] { "plain", "transposed a", "transposed b", "transposed both", "strided", "shared a", "shared b" })
+                        if (device != "emulator" || Shapes[shape] is { Batch: <= 3, M: <= 64, N: <= 64, K: <= 64 })
+                            cases.Add(device, shape, layout);
+            return cases;
+        }
+    }
+
+    [SkippableTheory, MemberData(nameof(Cases))]
+    public void Equals_the_double_reference(string name, int index, string layout)
+    {
+        var device = TestDevices.Get(name);
+        var shape = Shapes[index];
+        Check<float>(device, shape, layout, 2e-6);
+        Check<double>(device, shape, layout, 1e-14);
+    }
+
+    [SkippableTheory, MemberData(nameof(TestDevices.All), MemberType = typeof(TestDevices))]
+    public void Epilogues_run_on_the_sums(string name)
+    {
+        var device = TestDevices.Get(name);
+        foreach (var shape in new MatMulShape[] { new(2, 5, 19, 7), new(1, 1, 37, 8), new(1, 21, 1, 8), new(1, 13, 33, 0), new(1, 20, 35, 300) })
+        {
+            if (device.IsEmulated && shape.K > 64)
+                continue;
+            var a = new Operand<float>(device, shape.Batch, shape.M, shape.K, "plain", 1);
+            var b = new Operand<float>(device, shape.Batch, shape.K, shape.N, "plain", 2);
+            var columnBias = new Operand<float>(device, 1, 1, shape.N, "plain", 3);
+            var rowBias = new Operand<float>(device, 1, 1, shape.M, "plain", 4);
+            var c = New(device, new float[shape.Batch * shape.M * shape.N]);
+            var plain = Reference(shape, a, b);
+
+            MatMul.Run<float, ColumnBias<float, Relu>>(device, shape, a.Matrix, b.Matrix, c, new(columnBias.Matrix.Data.View<float>(), default));
+            Close(plain.Select((v, i) => Math.Max(v + columnBias.At(0, 0, i % shape.N), 0)), Read<float>(device, c), 1e-6 * (shape.K + 1));
+            MatMul.Run<float, RowBias<float, Relu>>(device, shape, a.Matrix, b.Matrix, c, new(rowBias.Matrix.Data.View<float>(), default));
+            Close(plain.Select((v, i) => Math.Max(v + rowBias.At(0, 0, i / shape.N % shape.M), 0)), Read<float>(device, c), 1e-6 * (shape.K + 1));
+            MatMul.Run<float, Activated<float, Relu>>(device, shape, a.Matrix, b.Matrix, c, default);
+            Close(plain.Select(v => Math.Max(v, 0)), Read<float>(device, c), 1e-6 * (shape.K + 1));
+            MatMul.Accumulate<float, Identity<float>>(device, shape, a.Matrix, b.Matrix, c, default);
+            Close(plain.Select(v => v + Math.Max(v, 0)), Read<float>(device, c), 2e-6 * (shape.K + 1));
+        }
+    }
+
+    [Fact]
+    public void One_and_two_workers_give_the_same_bits_and_allocate_nothing()
+    {
+        using var device = ComputeDevice.Open(DeviceKind.Cpu, 0);
+        foreach (var shape in new MatMulShape[] { new(1, 200, 300, 520), new(1, 1, 2000, 300), new(1, 3000, 1, 300), new(30, 20, 30, 40), new(1, 3, 700, 600) })
+        {
+            var a = new Operand<float>(device, shape.Batch, shape.M, shape.K, "plain", 1);
+            foreach (string layout in new[] { "plain", "transposed" })
+            {
+                var b = new Operand<float>(device, shape.Batch, shape.K, shape.N, layout, 2);
+                var c = New(device, new float[shape.Batch * shape.M * shape.N]);
+                device.Team.MaxDegreeOfParallelism = 1;
+                MatMul.Run(device, shape, a.Matrix, b.Matrix, c);
+                var one = Read<float>(device, c);
+                device.Team.MaxDegreeOfParallelism = 2;
+                MatMul.Run(device, shape, a.Matrix, b.Matrix, c);
+                Assert.Equal(one, Read<float>(device, c));
+                device.Team.MaxDegreeOfParallelism = 1;
+                MatMul.Run(device, shape, a.Matrix, b.Matrix, c);
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                MatMul.Run(device, shape, a.Matrix, b.Matrix, c);
+                Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+            }
+        }
+    }
+
+    private static void Check<T>(ComputeDevice device, MatMulShape shape, string layout, double tolerance) where T : unmanaged, System.Numerics.IFloatingPoint<T>
+    {
+        var a = new Operand<T>(device, shape.Batch, shape.M, shape.K, layout is "transposed a" or "transposed both" ? "transposed" : layout == "shared a" ? "shared" : layout, 1);
+        var b = new Operand<T>(device, shape.Batch, shape.K, shape.N, layout is "transposed b" or "transposed both" ? "transposed" : layout == "shared b" ? "shared" : layout, 2);
+        var c = New(device, new T[shape.Batch * shape.M * shape.N]);
+        MatMul.Run(device, shape, a.Matrix, b.Matrix, c);
+        Close(Reference(shape, a, b), Read<T>(device, c).Select(double.CreateChecked), tolerance * (Math.Sqrt(shape.K) + 1));
+    }
+
+    private static double[] Reference<T>(MatMulShape shape, Operand<T> a, Operand<T> b) where T : unmanaged, System.Numerics.IFloatingPoint<T>
+    {
+        var c = new double[shape.Batch * shape.M * shape.N];
+        for (int batch = 0, i = 0; batch < shape.Batch; batch++)
+            for (int row = 0; row < shape.M; row++)
+                for (int column = 0; column < shape.N; column++, i++)
+                    for (int k = 0; k < shape.K; k++)
+                        c[i] += a.At(batch, row, k) * b.At(batch, k, column);
+        return c;
+    }
+
+    private static Slice New<T>(ComputeDevice device, T[] values) where T : unmanaged
+    {
+        var type = ElementTypes.Of<T>();
+        var slice = new Slice(device.Memory.Rent((long)type.Size() * values.Length, null), 0, values.Length, type);
+        device.CopyIn<T>(values, slice);
+        return slice;
+    }
+
+    private static T[] Read<T>(ComputeDevice device, Slice slice) where T : unmanaged
+    {
+        var values = new T[slice.Length];
+        device.CopyOut<T>(slice, values);
+        return values;
+    }
+
+    private static void Close<T>(IEnumerable<double> expected, IEnumerable<T> actual, double tolerance) where T : System.Numerics.INumber<T>
+    {
+        foreach (var (e, a, i) in expected.Zip(actual, Enumerable.Range(0, int.MaxValue)))
+            Assert.True(Math.Abs(e - double.CreateChecked(a)) <= tolerance, $"Element {i}: expected {e}, got {a}.");
+    }
+
+    /// <summary>Random matrices in a slice with an offset, laid out in one of several ways.</summary>
+    private sealed class Operand<T> where T : unmanaged, System.Numerics.IFloatingPoint<T>
+    {
+        private readonly T[] values;
+
+        public Operand(ComputeDevice device, int batch, int rows, int columns, string layout, int seed)
+        {
+            var random = new Random(seed);
+            int factor = layout == "strided" ? 6 : 1;
+            values = [.. Enumerable.Range(0, 3 + batch * rows * columns * factor).Select(_ => T.CreateChecked(random.NextDouble() - 0.5))];
+            var slice = New(device, values);
+            slice = slice with { Offset = 3, Length = slice.Length - 3 };
+            Matrix = layout switch
+            {
+                "transposed" => Matrix.RowMajor(slice, columns, rows).Transposed,
+                "strided" => new Matrix(slice, columns * 3, 2, rows * columns * 4),
+                "shared" => Matrix.RowMajor(slice, rows, columns) with { BatchStride = 0 },
+                _ => Matrix.RowMajor(slice, rows, columns),
+            };
+        }
+
+        public Matrix Matrix { get; }
+
+        public double At(int batch, int row, int column) =>
+            double.CreateChecked(values[3 + batch * Matrix.BatchStride + row * Matrix.RowStride + column * Matrix.ColumnStride]);
+    }
+}
