@@ -152,7 +152,7 @@ internal readonly struct DepthwisePlanes<T>(
             int tap = reversed != 0 ? taps - 1 - t : t;
             offsets[t] = window.Offset(tap / xa.Kernel, tap % xa.Kernel);
         }
-        var cells = new ArrayView<T>(null!, (nint)scratch / sizeof(T), Window.Capacity);
+        var cells = Direct.View(scratch, Window.Capacity);
         for (int column = 0; column < xa.Output; column += blockColumns)
         {
             int width = Math.Min(blockColumns, xa.Output - column);
@@ -258,7 +258,7 @@ internal readonly struct DepthwiseWeights<T>(Conv2dShape shape, ArrayView<T> x, 
         var window = new Window(s.Y, s.X, blockColumns);
         for (int t = 0; t < s.Taps + 8; t++)
             offsets[t] = t < s.Taps ? window.Offset(t / s.X.Kernel, t % s.X.Kernel) : 0;
-        var cells = new ArrayView<T>(null!, (nint)scratch / sizeof(T), Window.Capacity);
+        var cells = Direct.View(scratch, Window.Capacity);
         int stride = s.Y.Stride * window.RowPitch;
         for (int t = 0; t < s.Taps; t += 9)
         {

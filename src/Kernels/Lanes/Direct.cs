@@ -27,6 +27,10 @@ internal static unsafe class Direct
             throw new NotSupportedException("This version of ILGPU lays out ArrayView in another way than the CPU's direct path reads. Use ILGPU 1.5.3.");
     }
 
+    /// <summary>A view of memory that is no block's, such as a stack's; only for kernels of the direct path.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ArrayView<T> View<T>(T* start, int length) where T : unmanaged => new(null!, (nint)start / sizeof(T), length);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ref T At<T>(scoped ref ArrayView<T> view, int index) where T : unmanaged =>
         ref Unsafe.AsRef<T>((T*)0 + (Unsafe.As<ArrayView<T>, Layout>(ref view).Index + index));

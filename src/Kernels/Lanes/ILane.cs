@@ -32,6 +32,9 @@ internal interface ILane<L, T> where L : unmanaged, ILane<L, T> where T : unmana
     /// <summary>As <see cref="Store(ArrayView{T}, int, L)"/> where only <paramref name="remaining"/> elements (1 or more) may be written.</summary>
     static abstract void Store(ArrayView<T> view, int index, int remaining, L value);
 
+    /// <summary>Stores numbers that are integers as Int32, at most <paramref name="remaining"/> (1 or more) of them.</summary>
+    static abstract void StoreIntegers(ArrayView<int> view, int index, int remaining, L value);
+
     static abstract L Splat(T value);
 
     /// <summary>A constant in every place, rounded to T.</summary>

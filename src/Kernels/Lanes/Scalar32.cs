@@ -23,6 +23,8 @@ internal readonly struct Scalar32(float value) : ILane<Scalar32, float>
 
     public static void Store(ArrayView<float> view, int index, int remaining, Scalar32 value) => view[index] = value.value;
 
+    public static void StoreIntegers(ArrayView<int> view, int index, int remaining, Scalar32 value) => view[index] = (int)value.value;
+
     public static Scalar32 Splat(float value) => new(value);
 
     public static Scalar32 Constant(double value) => new((float)value);

@@ -23,6 +23,8 @@ internal readonly struct Scalar64(double value) : ILane<Scalar64, double>
 
     public static void Store(ArrayView<double> view, int index, int remaining, Scalar64 value) => view[index] = value.value;
 
+    public static void StoreIntegers(ArrayView<int> view, int index, int remaining, Scalar64 value) => view[index] = (int)value.value;
+
     public static Scalar64 Splat(double value) => new(value);
 
     public static Scalar64 Constant(double value) => new((double)value);

@@ -48,6 +48,19 @@ internal readonly struct Simd128<T>(Vector128<T> value) : ILane<Simd128<T>, T> w
     }
 
     [IntrinsicImplementation, MethodImpl(Inline)]
+    public static void StoreIntegers(ArrayView<int> view, int index, int remaining, Simd128<T> value)
+    {
+        ref int destination = ref Direct.At(ref view, index);
+        if (typeof(T) == typeof(float) && remaining >= Width)
+        {
+            Vector128.ConvertToInt32(value.value.As<T, float>()).StoreUnsafe(ref destination);
+            return;
+        }
+        for (int i = 0; i < Math.Min(Width, remaining); i++)
+            Unsafe.Add(ref destination, i) = typeof(T) == typeof(float) ? (int)value.value.As<T, float>()[i] : (int)value.value.As<T, double>()[i];
+    }
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
     public static Simd128<T> Splat(T value) => new(Vector128.Create(value));
 
     [IntrinsicImplementation, MethodImpl(Inline)]

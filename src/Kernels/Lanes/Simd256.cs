@@ -48,6 +48,19 @@ internal readonly struct Simd256<T>(Vector256<T> value) : ILane<Simd256<T>, T> w
     }
 
     [IntrinsicImplementation, MethodImpl(Inline)]
+    public static void StoreIntegers(ArrayView<int> view, int index, int remaining, Simd256<T> value)
+    {
+        ref int destination = ref Direct.At(ref view, index);
+        if (typeof(T) == typeof(float) && remaining >= Width)
+        {
+            Vector256.ConvertToInt32(value.value.As<T, float>()).StoreUnsafe(ref destination);
+            return;
+        }
+        for (int i = 0; i < Math.Min(Width, remaining); i++)
+            Unsafe.Add(ref destination, i) = typeof(T) == typeof(float) ? (int)value.value.As<T, float>()[i] : (int)value.value.As<T, double>()[i];
+    }
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
     public static Simd256<T> Splat(T value) => new(Vector256.Create(value));
 
     [IntrinsicImplementation, MethodImpl(Inline)]
