@@ -83,6 +83,12 @@ internal interface ILane<L, T> where L : unmanaged, ILane<L, T> where T : unmana
     /// <summary>The sum over the places, in a fixed order.</summary>
     static abstract T Sum(L x);
 
+    /// <summary>The product of the places, in a fixed order.</summary>
+    static abstract T Product(L x);
+
+    /// <summary>Whether the number in the first place is 1: how a kernel branches on a selection.</summary>
+    static abstract bool IsOne(L x);
+
     /// <summary>The largest of the places; NaN if any is.</summary>
     static abstract T Largest(L x);
 

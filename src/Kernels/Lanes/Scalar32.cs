@@ -67,6 +67,10 @@ internal readonly struct Scalar32(float value) : ILane<Scalar32, float>
 
     public static float Sum(Scalar32 x) => x.value;
 
+    public static float Product(Scalar32 x) => x.value;
+
+    public static bool IsOne(Scalar32 x) => x.value == 1;
+
     public static float Largest(Scalar32 x) => x.value;
 
     public static float Smallest(Scalar32 x) => x.value;

@@ -67,6 +67,10 @@ internal readonly struct Scalar64(double value) : ILane<Scalar64, double>
 
     public static double Sum(Scalar64 x) => x.value;
 
+    public static double Product(Scalar64 x) => x.value;
+
+    public static bool IsOne(Scalar64 x) => x.value == 1;
+
     public static double Largest(Scalar64 x) => x.value;
 
     public static double Smallest(Scalar64 x) => x.value;

@@ -136,6 +136,12 @@ internal readonly struct Simd256<T>(Vector256<T> value) : ILane<Simd256<T>, T> w
     public static T Sum(Simd256<T> x) => Vector256.Sum(x.value);
 
     [IntrinsicImplementation, MethodImpl(Inline)]
+    public static T Product(Simd256<T> x) => Simd128<T>.Product(new(x.value.GetLower() * x.value.GetUpper()));
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
+    public static bool IsOne(Simd256<T> x) => typeof(T) == typeof(float) ? (float)(object)x.value.ToScalar() == 1 : (double)(object)x.value.ToScalar() == 1;
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
     public static T Largest(Simd256<T> x) => Simd128<T>.Largest(new(Vector128.Max(x.value.GetLower(), x.value.GetUpper())));
 
     [IntrinsicImplementation, MethodImpl(Inline)]

@@ -136,6 +136,12 @@ internal readonly struct Simd512<T>(Vector512<T> value) : ILane<Simd512<T>, T> w
     public static T Sum(Simd512<T> x) => Vector512.Sum(x.value);
 
     [IntrinsicImplementation, MethodImpl(Inline)]
+    public static T Product(Simd512<T> x) => Simd256<T>.Product(new(x.value.GetLower() * x.value.GetUpper()));
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
+    public static bool IsOne(Simd512<T> x) => typeof(T) == typeof(float) ? (float)(object)x.value.ToScalar() == 1 : (double)(object)x.value.ToScalar() == 1;
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
     public static T Largest(Simd512<T> x) => Simd256<T>.Largest(new(Vector256.Max(x.value.GetLower(), x.value.GetUpper())));
 
     [IntrinsicImplementation, MethodImpl(Inline)]
