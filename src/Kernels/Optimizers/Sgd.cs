@@ -50,3 +50,9 @@ internal readonly struct SgdKernel<T>(SgdStep step, ArrayView<T> p, ArrayView<T>
         }
     }
 }
+
+/// <summary>x cut to -limit to limit; NaN passes through.</summary>
+internal readonly struct Bound(double limit) : IUnary
+{
+    public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => L.Min(L.Max(x, L.Constant(-limit)), L.Constant(limit));
+}

@@ -1,0 +1,31 @@
+namespace TransferEngine;
+
+/// <summary>Parameters that an optimiser updates with settings of their own; a setting that is not set (NaN) becomes the optimiser's.</summary>
+/// <param name="parameters">Leaves of the graph, contiguous, each in one group of one optimiser only.</param>
+public sealed class ParameterGroup(IEnumerable<Tensor> parameters)
+{
+    private double? learningRate, weightDecay, momentum;
+
+    /// <summary>The parameters, in the order given.</summary>
+    public IReadOnlyList<Tensor> Parameters { get; } = [.. parameters];
+
+    /// <summary>The step size; schedules change it.</summary>
+    public double LearningRate { get => learningRate ?? double.NaN; set => learningRate = value; }
+
+    /// <summary>The L2 penalty, or AdamW's relative decay.</summary>
+    public double WeightDecay { get => weightDecay ?? double.NaN; set => weightDecay = value; }
+
+    /// <summary>Momentum of SGD and RMSprop; the first beta of Adam and AdamW.</summary>
+    public double Momentum { get => momentum ?? double.NaN; set => momentum = value; }
+
+    /// <summary>The learning rate when the group entered its optimiser: what schedules are relative to.</summary>
+    public double InitialLearningRate { get; internal set; }
+
+    internal void Complete(double rate, double decay, double inertia)
+    {
+        learningRate ??= rate;
+        weightDecay ??= decay;
+        momentum ??= inertia;
+        InitialLearningRate = LearningRate;
+    }
+}
