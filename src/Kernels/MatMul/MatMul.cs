@@ -31,6 +31,15 @@ internal static class MatMul
             Run<float, Identity<float>>(device, shape, a, b, c, default);
     }
 
+    /// <summary>The product plus a bias for each column, [N] and contiguous.</summary>
+    public static void Run(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, Slice bias, Slice c)
+    {
+        if (c.Type == ElementType.Float64)
+            Run<double, ColumnBias<double, Same>>(device, shape, a, b, c, new(bias.View<double>(), default));
+        else
+            Run<float, ColumnBias<float, Same>>(device, shape, a, b, c, new(bias.View<float>(), default));
+    }
+
     /// <summary>The product with an epilogue that runs on the sums before they are stored.</summary>
     public static void Run<T, E>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, Slice c, E epilogue)
         where T : unmanaged where E : struct, IEpilogue<T>

@@ -26,6 +26,12 @@ internal readonly struct Identity<T> : IEpilogue<T> where T : unmanaged
     public L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T> => sum;
 }
 
+/// <summary>x itself: for epilogues that apply no function.</summary>
+internal readonly struct Same : IUnary
+{
+    public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => x;
+}
+
 /// <summary>function(sum + bias[column]).</summary>
 internal readonly struct ColumnBias<T, F>(ArrayView<T> bias, F function) : IEpilogue<T> where T : unmanaged where F : struct, IUnary
 {
