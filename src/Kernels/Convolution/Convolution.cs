@@ -2,7 +2,7 @@ namespace TransferEngine.Kernels;
 
 /// <summary>
 /// Convolution and its gradients. The bias gradient is a sum of dy over all axes but the second. On the CPU, depthwise shapes have their own
-/// SIMD kernels; everything else that is no matmul runs the plain kernels.
+/// SIMD kernels and all others are packed products of filters and patches; other machines run the plain kernels.
 /// </summary>
 internal static class Convolution
 {
@@ -39,6 +39,8 @@ internal static class Convolution
             return;
         if (device.IsDirect && Depthwise.Serves(s))
             Depthwise.Forward<T>(device, s, x, weight, bias, y);
+        else if (device.IsDirect && s.InputLength > 0)
+            ImplicitProduct.Forward<T>(device, s, x, weight, bias, y);
         else
             PlainForward<T>(device, s, x, weight, bias, y);
     }
@@ -47,8 +49,10 @@ internal static class Convolution
     {
         if (s.InputLength == 0)
             return;
-        if (device.IsDirect && Depthwise.Serves(s))
+        if (device.IsDirect && s.OutputLength > 0 && Depthwise.Serves(s))
             Depthwise.InputGradient<T>(device, s, dy, weight, bias, dx);
+        else if (device.IsDirect && s.OutputLength > 0)
+            ImplicitProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
         else
             PlainInputGradient<T>(device, s, dy, weight, bias, dx);
     }
@@ -57,8 +61,10 @@ internal static class Convolution
     {
         if (s.WeightLength == 0)
             return;
-        if (device.IsDirect && Depthwise.Serves(s))
+        if (device.IsDirect && s.OutputLength > 0 && Depthwise.Serves(s))
             Depthwise.WeightGradient<T>(device, s, x, dy, dweight);
+        else if (device.IsDirect && s.OutputLength > 0)
+            ImplicitProduct.WeightGradient<T>(device, s, x, dy, dweight);
         else
             PlainWeightGradient<T>(device, s, x, dy, dweight);
     }

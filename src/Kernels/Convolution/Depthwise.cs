@@ -10,8 +10,8 @@ namespace TransferEngine.Kernels;
 internal static class Depthwise
 {
     /// <summary>Whether the shape is depthwise and a strip of it fits the scratch area.</summary>
-    public static bool Serves(in Conv2dShape s) => s.GroupChannels == 1 && Window.Fits(s.Y, s.X)
-        && Window.Fits(Transposed(s.Y), Transposed(s.X));
+    public static bool Serves(in Conv2dShape s) => s.GroupChannels == 1 && Window.FitsStrip(s.Y, s.X)
+        && Window.FitsStrip(Transposed(s.Y), Transposed(s.X));
 
     public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
     {
@@ -45,85 +45,6 @@ internal readonly struct SpreadAxis(ConvAxis axis, int insert)
     public readonly int Insert = insert;
 }
 
-/// <summary>The scratch area: rows of an image with their padding, each row split by column modulo the stride, so that neighbouring outputs read neighbours.</summary>
-internal readonly unsafe struct Window
-{
-    /// <summary>Elements of the scratch area.</summary>
-    public const int Capacity = 12288;
-
-    /// <summary>Output columns of one strip, at most.</summary>
-    public const int MaxColumns = 256;
-
-    /// <summary>Output columns that are computed together, at most: four of the widest vectors.</summary>
-    private const int Slack = 64;
-
-    private readonly ConvAxis y, x;
-
-    public Window(ConvAxis y, ConvAxis x, int columns)
-    {
-        (this.y, this.x) = (y, x);
-        Pitch = PitchOf(x, columns);
-        Rows = ((Capacity / (Pitch * x.Stride) - y.Span) / y.Stride + 1) & ~3;
-    }
-
-    public int Pitch { get; }
-
-    public int RowPitch => Pitch * x.Stride;
-
-    /// <summary>Output rows of one strip: a multiple of four, as four are computed together where the image is narrow.</summary>
-    public int Rows { get; }
-
-    public static bool Fits(ConvAxis y, ConvAxis x) =>
-        (y.Span + 3L * y.Stride) * x.Stride * PitchOf(x, Math.Min(x.Output, MaxColumns)) <= Capacity && y.Kernel * x.Kernel <= 256;
-
-    /// <summary>Where a tap lies, seen from its output.</summary>
-    public int Offset(int kh, int kw) => kh * y.Dilation * RowPitch + kw * x.Dilation % x.Stride * Pitch + kw * x.Dilation / x.Stride;
-
-    /// <summary>Copies what <paramref name="rows"/> output rows from (<paramref name="row"/>, <paramref name="column"/>) on read.</summary>
-    public void Fill<T>(T* cells, T* image, int insertY, int insertX, int row, int rows, int column) where T : unmanaged
-    {
-        int top = row * y.Stride - y.Padding, left = column * x.Stride - x.Padding, count = (rows - 1) * y.Stride + y.Span;
-        for (int r = 0; r < count; r++, cells += RowPitch)
-        {
-            int ih = top + r;
-            if (ih < 0 || ih % insertY != 0 || ih / insertY >= y.Input)
-                new Span<T>(cells, RowPitch).Clear();
-            else if (x.Stride == 1 && insertX == 1)
-                CopyRow(cells, image + (long)ih / insertY * x.Input, left);
-            else
-                SplitRow(cells, image + (long)ih / insertY * x.Input, left, insertX);
-        }
-    }
-
-    private void CopyRow<T>(T* cells, T* source, int left) where T : unmanaged
-    {
-        int first = Math.Clamp(-left, 0, Pitch), end = Math.Clamp(x.Input - left, first, Pitch);
-        new Span<T>(cells, first).Clear();
-        new Span<T>(source + left + first, end - first).CopyTo(new Span<T>(cells + first, end - first));
-        new Span<T>(cells + end, Pitch - end).Clear();
-    }
-
-    private void SplitRow<T>(T* cells, T* source, int left, int insert) where T : unmanaged
-    {
-        int stride = x.Stride, pitch = Pitch;
-        new Span<T>(cells, RowPitch).Clear();
-        int first = Math.Max(0, (left + insert - 1) / insert), at = first * insert - left;
-        int phase = at % stride, place = at / stride;
-        for (int i = first; i < x.Input && place < pitch; i++)
-        {
-            cells[phase * pitch + place] = source[i];
-            phase += insert;
-            while (phase >= stride)
-            {
-                phase -= stride;
-                place++;
-            }
-        }
-    }
-
-    private static int PitchOf(ConvAxis x, int columns) => columns + Slack + (x.Span + x.Stride - 1) / x.Stride;
-}
-
 /// <summary>
 /// One work item: <c>chunk</c> planes of y, each the sum over <c>sources</c> planes of x times their filters (in reverse order for the gradient), plus
 /// the bias. Plane p of y reads planes <c>p * sources / share</c> on.
@@ -143,16 +64,16 @@ internal readonly struct DepthwisePlanes<T>(
     private unsafe void Plane<L>(int plane) where L : unmanaged, ILane<L, T>
     {
         var (ya, xa) = (rows.Axis, columns.Axis);
-        T* scratch = stackalloc T[Window.Capacity + 64];
+        T* scratch = stackalloc T[Window.StripCapacity + 64];
         int* offsets = stackalloc int[ya.Kernel * xa.Kernel];
-        int blockColumns = Math.Min(xa.Output, Window.MaxColumns), taps = ya.Kernel * xa.Kernel, channel = plane % channels;
-        var window = new Window(ya, xa, blockColumns);
+        int blockColumns = Math.Min(xa.Output, Window.MaxStripColumns), taps = ya.Kernel * xa.Kernel, channel = plane % channels;
+        var window = Window.OfStrip(ya, xa, blockColumns);
         for (int t = 0; t < taps; t++)
         {
             int tap = reversed != 0 ? taps - 1 - t : t;
             offsets[t] = window.Offset(tap / xa.Kernel, tap % xa.Kernel);
         }
-        var cells = Direct.View(scratch, Window.Capacity);
+        var cells = Direct.View(scratch, Window.StripCapacity);
         for (int column = 0; column < xa.Output; column += blockColumns)
         {
             int width = Math.Min(blockColumns, xa.Output - column);
@@ -252,13 +173,13 @@ internal readonly struct DepthwiseWeights<T>(Conv2dShape shape, ArrayView<T> x, 
     public unsafe void Execute<L>(int item) where L : unmanaged, ILane<L, T>
     {
         var (s, gradient) = (shape, dy);
-        T* scratch = stackalloc T[Window.Capacity + 64];
+        T* scratch = stackalloc T[Window.StripCapacity + 64];
         int* offsets = stackalloc int[s.Taps + 8];
-        int blockColumns = Math.Min(s.X.Output, Window.MaxColumns), channel = item / s.GroupOutputs;
-        var window = new Window(s.Y, s.X, blockColumns);
+        int blockColumns = Math.Min(s.X.Output, Window.MaxStripColumns), channel = item / s.GroupOutputs;
+        var window = Window.OfStrip(s.Y, s.X, blockColumns);
         for (int t = 0; t < s.Taps + 8; t++)
             offsets[t] = t < s.Taps ? window.Offset(t / s.X.Kernel, t % s.X.Kernel) : 0;
-        var cells = Direct.View(scratch, Window.Capacity);
+        var cells = Direct.View(scratch, Window.StripCapacity);
         int stride = s.Y.Stride * window.RowPitch;
         for (int t = 0; t < s.Taps; t += 9)
         {

@@ -1,0 +1,96 @@
+namespace TransferEngine.Kernels;
+
+/// <summary>
+/// A copy of a part of an image with its padding, each row split by column modulo the stride, so that neighbouring outputs read neighbours: every tap of a
+/// run of outputs is a contiguous, unmasked read, at any stride, dilation and padding. On the CPU's direct path.
+/// </summary>
+internal readonly unsafe struct Window
+{
+    /// <summary>Elements of a strip, which stays in the first cache.</summary>
+    public const int StripCapacity = 12288;
+
+    /// <summary>Output columns of one strip, at most.</summary>
+    public const int MaxStripColumns = 256;
+
+    /// <summary>Output columns that are computed together, at most: four of the widest vectors.</summary>
+    private const int StripSlack = 64;
+
+    private readonly ConvAxis y, x;
+
+    private Window(ConvAxis y, ConvAxis x, int pitch, int rows) => (this.y, this.x, Pitch, Rows) = (y, x, pitch, rows);
+
+    /// <summary>Elements of one part of a row.</summary>
+    public int Pitch { get; }
+
+    /// <summary>Output rows of the window.</summary>
+    public int Rows { get; }
+
+    /// <summary>Elements of one row.</summary>
+    public int RowPitch => Pitch * x.Stride;
+
+    /// <summary>Elements of a window of all its rows.</summary>
+    public int Plane => ((Rows - 1) * y.Stride + y.Span) * RowPitch;
+
+    /// <summary>Whether the window of a whole image is the image.</summary>
+    public bool IsImage => y.Stride == 1 && x.Stride == 1 && y.Padding == 0 && x.Padding == 0 && Plane == y.Input * x.Input && RowPitch == x.Input;
+
+    /// <summary>All that the outputs of an image read.</summary>
+    public static Window OfImage(ConvAxis y, ConvAxis x) => new(y, x, x.Output + (x.Span - 1) / x.Stride, y.Output);
+
+    /// <summary>What some output rows read: a multiple of four, as four are computed together where the image is narrow.</summary>
+    public static Window OfStrip(ConvAxis y, ConvAxis x, int columns)
+    {
+        int pitch = StripPitch(x, columns);
+        return new(y, x, pitch, ((StripCapacity / (pitch * x.Stride) - y.Span) / y.Stride + 1) & ~3);
+    }
+
+    public static bool FitsStrip(ConvAxis y, ConvAxis x) =>
+        (y.Span + 3L * y.Stride) * x.Stride * StripPitch(x, Math.Min(x.Output, MaxStripColumns)) <= StripCapacity && y.Kernel * x.Kernel <= 256;
+
+    /// <summary>Where a tap lies, seen from its output.</summary>
+    public int Offset(int kh, int kw) => kh * y.Dilation * RowPitch + kw * x.Dilation % x.Stride * Pitch + kw * x.Dilation / x.Stride;
+
+    /// <summary>Copies what <paramref name="rows"/> output rows from (<paramref name="row"/>, <paramref name="column"/>) on read.</summary>
+    public void Fill<T>(T* cells, T* image, int insertY, int insertX, int row, int rows, int column) where T : unmanaged
+    {
+        int top = row * y.Stride - y.Padding, left = column * x.Stride - x.Padding, count = (rows - 1) * y.Stride + y.Span;
+        for (int r = 0; r < count; r++, cells += RowPitch)
+        {
+            int ih = top + r;
+            if (ih < 0 || ih % insertY != 0 || ih / insertY >= y.Input)
+                new Span<T>(cells, RowPitch).Clear();
+            else if (x.Stride == 1 && insertX == 1)
+                CopyRow(cells, image + (long)ih / insertY * x.Input, left);
+            else
+                SplitRow(cells, image + (long)ih / insertY * x.Input, left, insertX);
+        }
+    }
+
+    private void CopyRow<T>(T* cells, T* source, int left) where T : unmanaged
+    {
+        int first = Math.Clamp(-left, 0, Pitch), end = Math.Clamp(x.Input - left, first, Pitch);
+        new Span<T>(cells, first).Clear();
+        new Span<T>(source + left + first, end - first).CopyTo(new Span<T>(cells + first, end - first));
+        new Span<T>(cells + end, Pitch - end).Clear();
+    }
+
+    private void SplitRow<T>(T* cells, T* source, int left, int insert) where T : unmanaged
+    {
+        int stride = x.Stride, pitch = Pitch;
+        new Span<T>(cells, RowPitch).Clear();
+        int first = Math.Max(0, (left + insert - 1) / insert), at = first * insert - left;
+        int phase = at % stride, place = at / stride;
+        for (int i = first; i < x.Input && place < pitch; i++)
+        {
+            cells[phase * pitch + place] = source[i];
+            phase += insert;
+            while (phase >= stride)
+            {
+                phase -= stride;
+                place++;
+            }
+        }
+    }
+
+    private static int StripPitch(ConvAxis x, int columns) => columns + StripSlack + (x.Span + x.Stride - 1) / x.Stride;
+}
