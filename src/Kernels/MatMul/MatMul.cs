@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics;
+
 namespace TransferEngine.Kernels;
 
 /// <summary>The sizes of <see cref="Batch"/> products [M, K] x [K, N].</summary>
@@ -18,7 +20,7 @@ internal readonly record struct Matrix(Slice Data, int RowStride, int ColumnStri
 
 /// <summary>
 /// Batched matrix product: c[batch] = epilogue(a[batch] b[batch]) with c row-major [Batch, M, N]. This is the one place that chooses the variant:
-/// packed SIMD tiles on the CPU's direct path, the portable kernels elsewhere. In no variant does the order of a sum depend on the number of workers.
+/// packed SIMD tiles or vector kernels on the CPU's direct path, the portable kernels elsewhere. In no variant does the order of a sum depend on the number of workers.
 /// </summary>
 internal static class MatMul
 {
@@ -68,8 +70,16 @@ internal static class MatMul
     private static unsafe void RunDirect<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
         where T : unmanaged where O : struct, IOutput<T>
     {
+        if (TryVector<T, O>(device, shape, a, b, output))
+            return;
         var left = new StridedPanels<T>(a.Data.Pointer<T>(), a.RowStride, a.ColumnStride, a.BatchStride);
         var right = new StridedPanels<T>(b.Data.Pointer<T>(), b.ColumnStride, b.RowStride, b.BatchStride);
         PackedProduct.Run<T, StridedPanels<T>, StridedPanels<T>, O>(device, shape, left, right, output);
     }
+
+    private static bool TryVector<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
+        where T : unmanaged where O : struct, IOutput<T> =>
+        Vector512.IsHardwareAccelerated ? VectorProduct.TryRun<T, Simd512<T>, O>(device, shape, a, b, output)
+        : Vector256.IsHardwareAccelerated ? VectorProduct.TryRun<T, Simd256<T>, O>(device, shape, a, b, output)
+        : VectorProduct.TryRun<T, Simd128<T>, O>(device, shape, a, b, output);
 }
