@@ -1,0 +1,83 @@
+using TransferEngine.Kernels;
+
+namespace TransferEngine;
+
+/// <summary>Where a generator stands: all that a checkpoint keeps of it.</summary>
+/// <param name="Seed">The seed.</param>
+/// <param name="Position">How far the stream has been used.</param>
+public readonly record struct GeneratorState(ulong Seed, ulong Position);
+
+/// <summary>
+/// A stream of random numbers, computed from a seed and a counter by Philox4x32-10 (Salmon et al., SC 2011). The same state gives the same
+/// numbers on every device, up to the rounding of the transformations (a normal number takes a logarithm), and the same bits on one device.
+/// May be used by several threads; what each then gets depends on their order.
+/// </summary>
+/// <param name="seed">The seed.</param>
+public sealed class Generator(ulong seed = 0)
+{
+    private readonly Lock gate = new();
+    private PhiloxState state = new(seed, 0);
+
+    /// <summary>The generator that is used where none is given, seeded with 0: set its state to choose another seed.</summary>
+    public static Generator Default { get; } = new();
+
+    /// <summary>The present state; set it to go back, or elsewhere.</summary>
+    public GeneratorState State
+    {
+        get
+        {
+            lock (gate)
+                return new(state.Seed, state.Position);
+        }
+        set
+        {
+            lock (gate)
+                state = new(value.Seed, value.Position);
+        }
+    }
+
+    /// <summary>Another stream, which shares no numbers with this one for all that is practical: its seed is drawn from this one.</summary>
+    public Generator Fork()
+    {
+        var words = Philox.At(state.Seed, Take(1).Position);
+        return new(((ulong)words.W0 << 32) | words.W1);
+    }
+
+    /// <summary>The numbers 0 to n - 1 in random order.</summary>
+    /// <param name="n">How many.</param>
+    public int[] Permutation(int n)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(n);
+        return Sampling.Permutation(Take((ulong)n), n);
+    }
+
+    /// <summary>One number in [0, 1).</summary>
+    public double NextDouble()
+    {
+        var taken = Take(1);
+        var words = Philox.At(taken.Seed, taken.Position);
+        return Philox.Unit(words.W0, words.W1);
+    }
+
+    /// <summary>One integer in [low, high).</summary>
+    /// <param name="low">The lowest.</param>
+    /// <param name="high">One above the highest.</param>
+    public int NextInteger(int low, int high)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(low, high);
+        return (int)(low + Math.Floor(NextDouble() * ((long)high - low)));
+    }
+
+    /// <summary>The state for a kernel that uses so many counters; this stream goes on after them.</summary>
+    internal PhiloxState Take(ulong counters)
+    {
+        lock (gate)
+        {
+            var taken = state;
+            state = taken.Advance(counters);
+            return taken;
+        }
+    }
+
+    internal PhiloxState Take(Tensor y) => Take(Sampling.Counters(y.Elements, y.ElementType));
+}
