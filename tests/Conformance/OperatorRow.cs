@@ -15,6 +15,9 @@ internal sealed record OperatorRow(string Operator, string Case, int[][] Inputs,
     /// <summary>Inputs that are Int32: their drawn values are truncated, and no gradient is wanted.</summary>
     public int[] Integers { get; init; } = [];
 
+    /// <summary>Inputs that are passed without a gradient and not moved in central differences, such as masks.</summary>
+    public int[] Still { get; init; } = [];
+
     /// <summary>Inputs that are passed as transposed views (their last two axes exchanged twice, once in memory), to test strides.</summary>
     public bool Transposed { get; init; }
 
@@ -35,6 +38,9 @@ internal sealed record OperatorRow(string Operator, string Case, int[][] Inputs,
 
     /// <summary>Whether it is too large for ILGPU's CPU accelerator and for central differences of the reference in CI's time.</summary>
     public bool IsLarge => Inputs.Sum(shape => shape.Aggregate(1L, (a, b) => a * b)) > 3_000;
+
+    /// <summary>Whether an input gets a gradient.</summary>
+    public bool Learns(int input) => !Integers.Contains(input) && !Still.Contains(input);
 
     public string Name => $"{Operator} {Case} {string.Join(" ", Inputs.Select(shape => $"[{string.Join(",", shape)}]"))}{(Transposed ? " transposed" : "")}";
 

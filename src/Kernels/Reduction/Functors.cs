@@ -101,3 +101,9 @@ internal readonly struct PowerOfMagnitude(double p) : IBinary
     public L Apply<L, T>(L x, L centre) where L : unmanaged, ILane<L, T> where T : unmanaged =>
         Elementary.Exp<L, T>(L.Constant(p) * Elementary.Log<L, T>(L.Abs(x)));
 }
+
+/// <summary>log a + b: a logarithm of a sum, put back to the centre that it was taken from.</summary>
+internal readonly struct LogPlus : IBinary
+{
+    public L Apply<L, T>(L a, L b) where L : unmanaged, ILane<L, T> where T : unmanaged => Elementary.Log<L, T>(a) + b;
+}
