@@ -1,13 +1,31 @@
 using System.Runtime.CompilerServices;
 using ILGPU;
+using ILGPU.Runtime;
 
 namespace TransferEngine.Kernels;
 
 /// <summary>The products of GPUs, and the plain one that is always right.</summary>
 internal static class PortableMatMul
 {
-    public static void Run<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
-        where T : unmanaged where O : struct, IOutput<T> => Reference<T, O>(device, shape, a, b, output);
+    /// <summary>The smallest size of every axis for which tiles pay.</summary>
+    private const int SmallestTiled = 16;
+
+    /// <summary>Tiles in shared memory where all axes are long; else one work item for each sum. On ILGPU's CPU accelerator barriers cost more than they save.</summary>
+    public static void Run<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output) where T : unmanaged where O : struct, IOutput<T>
+    {
+        if (device.IsEmulated || shape.M < SmallestTiled || shape.N < SmallestTiled || shape.K < SmallestTiled)
+            Reference<T, O>(device, shape, a, b, output);
+        else
+            Tiled<T, Side16, O>(device, shape, a, b, output);
+    }
+
+    /// <summary>Tiles in shared memory, of one size.</summary>
+    public static void Tiled<T, S, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
+        where T : unmanaged where S : unmanaged, IGroupSide where O : struct, IOutput<T>
+    {
+        int tile = 4 * S.Side, tiles = shape.Batch * ((shape.M + tile - 1) / tile) * ((shape.N + tile - 1) / tile);
+        device.LaunchGroups<T, TiledProduct<T, S, O>>(new(tiles, S.Side * S.Side), new(new(shape), new(a), new(b), a.Data.View<T>(), b.Data.View<T>(), output));
+    }
 
     /// <summary>One work item for each sum, on any machine: the oracle of all other variants.</summary>
     public static void Reference<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)

@@ -1,0 +1,112 @@
+using System.Runtime.CompilerServices;
+using ILGPU;
+
+namespace TransferEngine.Kernels;
+
+/// <summary>The side of a square work group; a constant, so that shared memory has a fixed size.</summary>
+internal interface IGroupSide
+{
+    static abstract int Side { get; }
+}
+
+/// <summary>Groups of 256 threads and tiles of 64 x 64, for GPUs.</summary>
+internal readonly struct Side16 : IGroupSide
+{
+    public static int Side => 16;
+}
+
+/// <summary>Groups of 16 threads and tiles of 16 x 16, for ILGPU's CPU accelerator.</summary>
+internal readonly struct Side4 : IGroupSide
+{
+    public static int Side => 4;
+}
+
+/// <summary>
+/// One work group computes a tile of 4 sides by 4 sides. It brings strips of A and B, one side deep along K, to shared memory; each thread keeps
+/// 4 x 4 sums in registers, one side apart, so that neighbours read and write neighbouring columns. Beyond <see cref="ReferenceProduct{T, O}"/>
+/// it reads each number of A and B from memory once for a tile, not once for a sum.
+/// </summary>
+internal readonly struct TiledProduct<T, S, O>(ProductSizes sizes, MatrixStrides aStrides, MatrixStrides bStrides, ArrayView<T> a, ArrayView<T> b, O output) : IGroupKernel<T>
+    where T : unmanaged where S : unmanaged, IGroupSide where O : struct, IOutput<T>
+{
+    private readonly ProductSizes sizes = sizes;
+    private readonly MatrixStrides aStrides = aStrides, bStrides = bStrides;
+    private readonly ArrayView<T> a = a, b = b;
+    private readonly O output = output;
+
+    public void Execute<L>() where L : unmanaged, ILane<L, T>
+    {
+        var aStrip = SharedMemory.Allocate<T>(4 * S.Side * S.Side);
+        var bStrip = SharedMemory.Allocate<T>(4 * S.Side * S.Side);
+        int tile = 4 * S.Side, tileRows = (sizes.M + tile - 1) / tile, tileColumns = (sizes.N + tile - 1) / tile;
+        int group = Grid.IdxX, thread = Group.IdxX, line = group / tileColumns;
+        int column = (group - line * tileColumns) * tile, batch = line / tileRows, row = (line - batch * tileRows) * tile;
+        int ty = thread / S.Side, tx = thread - ty * S.Side;
+        L zero = L.Constant(0);
+        L c00 = zero, c01 = zero, c02 = zero, c03 = zero, c10 = zero, c11 = zero, c12 = zero, c13 = zero;
+        L c20 = zero, c21 = zero, c22 = zero, c23 = zero, c30 = zero, c31 = zero, c32 = zero, c33 = zero;
+        for (int k = 0; k < sizes.K; k += S.Side)
+        {
+            Fill<L>(aStrip, a, batch * aStrides.Batch, thread, row, sizes.M, aStrides.Row, k, aStrides.Column);
+            Fill<L>(bStrip, b, batch * bStrides.Batch, thread, column, sizes.N, bStrides.Column, k, bStrides.Row);
+            Group.Barrier();
+            for (int p = 0; p < S.Side; p++)
+            {
+                int ia = p * tile + ty, ib = p * tile + tx;
+                L a0 = L.Splat(aStrip[ia]), a1 = L.Splat(aStrip[ia + S.Side]), a2 = L.Splat(aStrip[ia + 2 * S.Side]), a3 = L.Splat(aStrip[ia + 3 * S.Side]);
+                L b0 = L.Splat(bStrip[ib]), b1 = L.Splat(bStrip[ib + S.Side]), b2 = L.Splat(bStrip[ib + 2 * S.Side]), b3 = L.Splat(bStrip[ib + 3 * S.Side]);
+                c00 = L.MultiplyAdd(a0, b0, c00);
+                c01 = L.MultiplyAdd(a0, b1, c01);
+                c02 = L.MultiplyAdd(a0, b2, c02);
+                c03 = L.MultiplyAdd(a0, b3, c03);
+                c10 = L.MultiplyAdd(a1, b0, c10);
+                c11 = L.MultiplyAdd(a1, b1, c11);
+                c12 = L.MultiplyAdd(a1, b2, c12);
+                c13 = L.MultiplyAdd(a1, b3, c13);
+                c20 = L.MultiplyAdd(a2, b0, c20);
+                c21 = L.MultiplyAdd(a2, b1, c21);
+                c22 = L.MultiplyAdd(a2, b2, c22);
+                c23 = L.MultiplyAdd(a2, b3, c23);
+                c30 = L.MultiplyAdd(a3, b0, c30);
+                c31 = L.MultiplyAdd(a3, b1, c31);
+                c32 = L.MultiplyAdd(a3, b2, c32);
+                c33 = L.MultiplyAdd(a3, b3, c33);
+            }
+            Group.Barrier();
+        }
+        StoreRow(batch, row + ty, column + tx, c00, c01, c02, c03);
+        StoreRow(batch, row + ty + S.Side, column + tx, c10, c11, c12, c13);
+        StoreRow(batch, row + ty + 2 * S.Side, column + tx, c20, c21, c22, c23);
+        StoreRow(batch, row + ty + 3 * S.Side, column + tx, c30, c31, c32, c33);
+    }
+
+    /// <summary>Brings one side along K of the tile's lines to shared memory, [element along K][line], zeros past the end; neighbours read along the shorter stride.</summary>
+    private void Fill<L>(ArrayView<T> strip, ArrayView<T> from, int start, int thread, int first, int lines, int lineStride, int k, int step) where L : unmanaged, ILane<L, T>
+    {
+        int tile = 4 * S.Side;
+        for (int i = thread; i < tile * S.Side; i += S.Side * S.Side)
+        {
+            int across = i / S.Side, along = i / tile;
+            int line = step == 1 ? across : i - along * tile, p = step == 1 ? i - across * S.Side : along;
+            T value = L.First(L.Constant(0));
+            if (first + line < lines && k + p < sizes.K)
+                value = from[start + (first + line) * lineStride + (k + p) * step];
+            strip[p * tile + line] = value;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void StoreRow<L>(int batch, int row, int column, L c0, L c1, L c2, L c3) where L : unmanaged, ILane<L, T>
+    {
+        if (row >= sizes.M)
+            return;
+        if (column < sizes.N)
+            output.Store(c0, batch, row, column, 1);
+        if (column + S.Side < sizes.N)
+            output.Store(c1, batch, row, column + S.Side, 1);
+        if (column + 2 * S.Side < sizes.N)
+            output.Store(c2, batch, row, column + 2 * S.Side, 1);
+        if (column + 3 * S.Side < sizes.N)
+            output.Store(c3, batch, row, column + 3 * S.Side, 1);
+    }
+}
