@@ -51,6 +51,22 @@ public abstract class Optimizer
         groups.Add(group);
     }
 
+    /// <summary>Takes parameters and what is kept for them out of their groups, as freezing does; the result puts both back as they were.</summary>
+    internal Action Withdraw(IReadOnlySet<Tensor> parameters)
+    {
+        Action[] returns = [.. groups.Select(group => group.Withdraw(parameters)).OfType<Action>()];
+        (Tensor Parameter, State State)[] kept = [.. parameters.Where(states.ContainsKey).Select(parameter => (parameter, states[parameter]))];
+        foreach (var (parameter, _) in kept)
+            states.Remove(parameter);
+        return () =>
+        {
+            foreach (var putBack in returns)
+                putBack();
+            foreach (var (parameter, state) in kept)
+                states[parameter] = state;
+        };
+    }
+
     /// <summary>Updates every parameter that has a gradient.</summary>
     public void Step()
     {
