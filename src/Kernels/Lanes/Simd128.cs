@@ -90,8 +90,8 @@ internal readonly struct Simd128<T>(Vector128<T> value) : ILane<Simd128<T>, T> w
 
     [IntrinsicImplementation, MethodImpl(Inline)]
     public static Simd128<T> MultiplyAdd(Simd128<T> a, Simd128<T> b, Simd128<T> c) => typeof(T) == typeof(float)
-        ? new(Vector128.FusedMultiplyAdd(a.value.As<T, float>(), b.value.As<T, float>(), c.value.As<T, float>()).As<float, T>())
-        : new(Vector128.FusedMultiplyAdd(a.value.As<T, double>(), b.value.As<T, double>(), c.value.As<T, double>()).As<double, T>());
+        ? new(Vector128.MultiplyAddEstimate(a.value.As<T, float>(), b.value.As<T, float>(), c.value.As<T, float>()).As<float, T>())
+        : new(Vector128.MultiplyAddEstimate(a.value.As<T, double>(), b.value.As<T, double>(), c.value.As<T, double>()).As<double, T>());
 
     [IntrinsicImplementation, MethodImpl(Inline)]
     public static Simd128<T> Abs(Simd128<T> x) => new(Vector128.Abs(x.value));
