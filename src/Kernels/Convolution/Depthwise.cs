@@ -120,6 +120,9 @@ internal readonly struct DepthwisePlanes<T>(
                     c = L.MultiplyAdd(factor, L.Load(cells, from + j2), c);
                     d = L.MultiplyAdd(factor, L.Load(cells, from + j3), d);
                 }
+                // All four lie where the group before has summed already: only the places past it are new.
+                if (add && j > last)
+                    a = b = c = d = L.IfLess(L.Ramp(), L.Constant(j - last), L.Load(output, into + last), a);
                 L.Store(output, into + j0, a);
                 L.Store(output, into + j1, b);
                 L.Store(output, into + j2, c);

@@ -38,6 +38,7 @@ public class ConvolutionTests
         ("depthwise wide", New(2, 3, 3, 3, (40, 3, 1, 1, 1), (530, 3, 1, 1, 1))),
         ("depthwise stride 2", New(1, 5, 10, 5, (57, 3, 2, 1, 1), (57, 5, 2, 2, 1))),
         ("depthwise dilated", New(1, 4, 4, 4, (33, 3, 1, 4, 4), (40, 3, 3, 2, 2))),
+        ("depthwise with a multiplier, wide", New(1, 3, 6, 3, (7, 3, 1, 1, 1), (69, 3, 1, 1, 1))),
         ("one channel, many outputs", New(5, 1, 20, 1, (28, 5, 1, 0, 1), (28, 5, 1, 0, 1))),
         ("huge kernel", New(1, 1, 2, 1, (40, 31, 1, 15, 1), (40, 31, 1, 15, 1))),
     ];
