@@ -49,7 +49,7 @@ internal static class Convolution
     {
         if (s.InputLength == 0)
             return;
-        if (device.IsDirect && s.OutputLength > 0 && Depthwise.Serves(s))
+        if (device.IsDirect && s.OutputLength > 0 && Depthwise.ServesInputGradient(s))
             Depthwise.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.InputGradient<T>(device, s, dy, weight, bias, dx);

@@ -9,9 +9,14 @@ namespace TransferEngine.Kernels;
 /// </summary>
 internal static class Depthwise
 {
+    /// <summary>Filters of one channel from which on they are many enough to fill the rows of a packed product.</summary>
+    private const int RowsOfProduct = 8;
+
     /// <summary>Whether the shape is depthwise and a strip of it fits the scratch area.</summary>
-    public static bool Serves(in Conv2dShape s) => s.GroupChannels == 1 && Window.FitsStrip(s.Y, s.X)
-        && Window.FitsStrip(Transposed(s.Y), Transposed(s.X));
+    public static bool Serves(in Conv2dShape s) => s.GroupChannels == 1 && s.GroupOutputs < RowsOfProduct && Window.FitsStrip(s.Y, s.X);
+
+    /// <summary>As <see cref="Serves"/> for the input gradient, whose packed product would have one row however many filters there are.</summary>
+    public static bool ServesInputGradient(in Conv2dShape s) => s.GroupChannels == 1 && Window.FitsStrip(Transposed(s.Y), Transposed(s.X));
 
     public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
     {
@@ -131,7 +136,7 @@ internal readonly struct DepthwisePlanes<T>(
         }
     }
 
-    /// <summary>A vector of four rows at once: for images that are narrower than a few vectors.</summary>
+    /// <summary>A vector of four rows at once: for images that are narrower than a few vectors. The last vector of a row ends with it, if the row is that long.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private unsafe void DownRows<L>(ArrayView<T> cells, Window window, int* offsets, int taps, int filter, L start, bool add, int destination, int height, int width)
         where L : unmanaged, ILane<L, T>
@@ -140,9 +145,10 @@ internal readonly struct DepthwisePlanes<T>(
         int stride = rows.Axis.Stride * window.RowPitch, pitch = columns.Axis.Output;
         for (int r = 0; r < height; r += 4)
         {
-            for (int j = 0; j < width; j += L.Width)
+            for (int next = 0; next < width; next += L.Width)
             {
-                int at = r * stride + j, into = destination + r * pitch + j, left = width - j;
+                int j = Math.Max(0, Math.Min(next, width - L.Width)), left = width - j, last = height - r - 1;
+                int at = r * stride + j, into = destination + r * pitch + j;
                 L a = start, b = start, c = start, d = start;
                 for (int t = 0; t < taps; t++)
                 {
@@ -153,20 +159,29 @@ internal readonly struct DepthwisePlanes<T>(
                     c = L.MultiplyAdd(factor, L.Load(cells, from + 2 * stride), c);
                     d = L.MultiplyAdd(factor, L.Load(cells, from + 3 * stride), d);
                 }
-                Put(output, into, left, a, add);
-                if (r + 1 < height)
-                    Put(output, into + pitch, left, b, add);
-                if (r + 2 < height)
-                    Put(output, into + 2 * pitch, left, c, add);
-                if (r + 3 < height)
-                    Put(output, into + 3 * pitch, left, d, add);
+                // Columns that the vector before has summed already are not added to again.
+                int summed = add ? next - j : 0;
+                Put(output, into, left, a, add, summed);
+                if (last > 0)
+                    Put(output, into + pitch, left, b, add, summed);
+                if (last > 1)
+                    Put(output, into + 2 * pitch, left, c, add, summed);
+                if (last > 2)
+                    Put(output, into + 3 * pitch, left, d, add, summed);
             }
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Put<L>(ArrayView<T> output, int index, int remaining, L value, bool add) where L : unmanaged, ILane<L, T> =>
-        L.Store(output, index, remaining, add ? value + L.Load(output, index, remaining, value) : value);
+    private static void Put<L>(ArrayView<T> output, int index, int remaining, L value, bool add, int summed) where L : unmanaged, ILane<L, T>
+    {
+        if (add)
+        {
+            var before = L.Load(output, index, remaining, value);
+            value = L.IfLess(L.Ramp(), L.Constant(summed), before, before + value);
+        }
+        L.Store(output, index, remaining, value);
+    }
 }
 
 /// <summary>One work item: the gradient of one filter, nine taps at a time, each in a register over the whole batch.</summary>
@@ -202,9 +217,13 @@ internal readonly struct DepthwiseWeights<T>(Conv2dShape shape, ArrayView<T> x, 
                         for (int r = 0; r < height; r++)
                         {
                             int from = ((n * s.Outputs + item) * s.Y.Output + row + r) * s.X.Output + column;
-                            for (int j = 0, at = r * stride; j < width; j += L.Width, at += L.Width)
+                            for (int next = 0; next < width; next += L.Width)
                             {
+                                // The last vector ends with the row; what the one before it has counted is zero in it.
+                                int j = Math.Max(0, Math.Min(next, width - L.Width)), at = r * stride + j;
                                 var g = L.Load(gradient, from + j, width - j, zero);
+                                if (j < next)
+                                    g = L.IfLess(L.Ramp(), L.Constant(next - j), zero, g);
                                 s0 = L.MultiplyAdd(g, L.Load(cells, at + o0), s0);
                                 s1 = L.MultiplyAdd(g, L.Load(cells, at + o1), s1);
                                 s2 = L.MultiplyAdd(g, L.Load(cells, at + o2), s2);

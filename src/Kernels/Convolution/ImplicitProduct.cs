@@ -18,11 +18,11 @@ internal static unsafe class ImplicitProduct
         {
             var window = Window.OfImage(s.Y, s.X);
             T* images = Images(device, ref space, window, s.Batch * s.Channels, s.InputPlane, x.Pointer<T>());
-            int* offsets = Offsets(ref space, s, window), taps = Every(ref space, s.Taps);
+            int* offsets = Offsets(ref space, s, window);
             for (int g = 0; g < s.Groups; g++)
             {
                 var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, (nint)s.Y.Stride * window.RowPitch);
-                var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.GroupChannels * s.Taps, s.Taps, taps, s.Taps);
+                var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.GroupChannels * s.Taps, s.Taps, null, s.Taps, true);
                 var output = new MapOutput<T>(y.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Outputs, g * s.GroupOutputs, s.Y.Output, s.X.Output, s.Y.Output, s.X.Output, 0, 0, 1, 1);
                 Run(device, new(1, s.GroupOutputs, s.Batch * s.OutputPlane, s.GroupChannels * s.Taps), filters, patches, output);
             }
@@ -55,7 +55,7 @@ internal static unsafe class ImplicitProduct
                 for (int g = 0; g < s.Groups; g++)
                 {
                     var patches = new Patches<T>(maps + (nint)g * s.GroupOutputs * window.Plane, (nint)s.Outputs * window.Plane, offsets, rows, columns, window.RowPitch);
-                    var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.Taps, s.GroupChannels * s.Taps, taps, count);
+                    var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.Taps, s.GroupChannels * s.Taps, taps, count, false);
                     var output = new MapOutput<T>(
                         dx.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Channels, g * s.GroupChannels, rows, columns, s.Y.Input, s.X.Input, top, left, s.Y.Stride, s.X.Stride);
                     Run(device, new(1, s.GroupChannels, s.Batch * rows * columns, s.GroupOutputs * count), filters, patches, output);
@@ -116,7 +116,7 @@ internal static unsafe class ImplicitProduct
         if (window.IsImage)
             return source;
         // A vector more than is read by outputs, as panels copy by whole vectors.
-        T* images = space.Rent<T>(planes * window.Plane + 64);
+        T* images = space.Rent<T>((long)planes * window.Plane + 64);
         int chunk = Math.Max(1, 16384 / window.Plane);
         var work = new FillWork<T>(window, source, images, planes, plane, chunk);
         device.RunWork((planes + chunk - 1) / chunk, ref work);
@@ -132,14 +132,6 @@ internal static unsafe class ImplicitProduct
             offsets[k] = channel * window.Plane + window.Offset(tap / s.X.Kernel, tap % s.X.Kernel);
         }
         return offsets;
-    }
-
-    private static int* Every(ref WorkSpace space, int count)
-    {
-        int* all = space.Rent<int>(count);
-        for (int i = 0; i < count; i++)
-            all[i] = i;
-        return all;
     }
 
     /// <summary>
@@ -197,7 +189,7 @@ internal static unsafe class ImplicitProduct
     {
         private MemoryBlock? first, second, third, fourth;
 
-        public T* Rent<T>(int count) where T : unmanaged => (T*)Keep(device.Memory.Rent((long)sizeof(T) * count, null)).Address;
+        public T* Rent<T>(long count) where T : unmanaged => (T*)Keep(device.Memory.Rent(sizeof(T) * count, null)).Address;
 
         public Slice Rent(ElementType type, int count) => new(Keep(device.Memory.Rent((long)type.Size() * count, null)), 0, count, type);
 

@@ -194,9 +194,9 @@ internal readonly unsafe struct MapPanels<T>(T* maps, int channels, int plane, i
 
 /// <summary>
 /// Filters as rows of the left operand, K over their <c>inner</c> channels and some of their taps. Row i, channel c, tap t lies at
-/// <c>i * line + c * step + taps[t]</c>. Packed always, as every image meets it.
+/// <c>i * line + c * step + taps[t]</c>; these are the numbers of a row in order where <c>isContiguous</c>. Packed always, as every image meets it.
 /// </summary>
-internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step, int* taps, int tapCount) : IPanelSource<T> where T : unmanaged
+internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step, int* taps, int tapCount, bool isContiguous) : IPanelSource<T> where T : unmanaged
 {
     public bool IsShared => true;
 
@@ -212,16 +212,16 @@ internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step
     {
         if (count < width)
             new Span<T>(panel, depth * width).Clear();
-        for (int i = 0; i < count; i++)
+        var (channel, tap) = Math.DivRem(k, Math.Max(tapCount, 1));
+        T* start = filters + first * line;
+        nint apart = line;
+        for (int p = 0; p < depth; p++, panel += width)
         {
-            T* row = filters + (first + i) * line;
-            var (channel, tap) = Math.DivRem(k, Math.Max(tapCount, 1));
-            for (int p = 0; p < depth; p++)
-            {
-                panel[p * width + i] = row[channel * step + taps[tap]];
-                if (++tap == tapCount)
-                    (channel, tap) = (channel + 1, 0);
-            }
+            T* from = start + (isContiguous ? k + p : channel * step + taps[tap]);
+            for (int i = 0; i < count; i++, from += apart)
+                panel[i] = *from;
+            if (!isContiguous && ++tap == tapCount)
+                (channel, tap) = (channel + 1, 0);
         }
     }
 }

@@ -12,8 +12,8 @@ internal readonly unsafe struct Window
     /// <summary>Output columns of one strip, at most.</summary>
     public const int MaxStripColumns = 256;
 
-    /// <summary>Output columns that are computed together, at most: four of the widest vectors.</summary>
-    private const int StripSlack = 64;
+    /// <summary>Output columns that are computed together at the least: the numbers of the widest vector.</summary>
+    private const int MinStripColumns = 16;
 
     private readonly ConvAxis y, x;
 
@@ -69,9 +69,12 @@ internal readonly unsafe struct Window
     private void CopyRow<T>(T* cells, T* source, int left) where T : unmanaged
     {
         int first = Math.Clamp(-left, 0, Pitch), end = Math.Clamp(x.Input - left, first, Pitch);
-        new Span<T>(cells, first).Clear();
+        // Few cells in general: loops are shorter than calls.
+        for (int i = 0; i < first; i++)
+            cells[i] = default;
         new Span<T>(source + left + first, end - first).CopyTo(new Span<T>(cells + first, end - first));
-        new Span<T>(cells + end, Pitch - end).Clear();
+        for (int i = end; i < Pitch; i++)
+            cells[i] = default;
     }
 
     private void SplitRow<T>(T* cells, T* source, int left, int insert) where T : unmanaged
@@ -92,5 +95,5 @@ internal readonly unsafe struct Window
         }
     }
 
-    private static int StripPitch(ConvAxis x, int columns) => columns + StripSlack + (x.Span + x.Stride - 1) / x.Stride;
+    private static int StripPitch(ConvAxis x, int columns) => Math.Max(columns, MinStripColumns) + (x.Span + x.Stride - 1) / x.Stride;
 }
