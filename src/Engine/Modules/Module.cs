@@ -1,0 +1,192 @@
+namespace TransferEngine.Modules;
+
+/// <summary>
+/// A part of a network: named parameters, buffers and child modules, a mode, and a forward pass. A module of one's own derives from this,
+/// registers what it holds in its constructor and overrides <see cref="Compute"/>. Names and their order are those of PyTorch, joined by
+/// dots. The same tensor or module may be registered in several places; it is then listed once, under its first name.
+/// </summary>
+/// <example><code>
+/// sealed class Block : Module
+/// {
+///     private readonly Linear inner;
+///     public Block(int width) => inner = Add("inner", new Linear(width, width));
+///     protected override Tensor Compute(Tensor input) => input + inner.Forward(input).Relu();
+/// }
+/// </code></example>
+public abstract partial class Module
+{
+    private readonly List<(string Name, Module Module)> children = [];
+    private readonly List<(string Name, Tensor Tensor)> parameters = [], buffers = [];
+    private List<Func<Module, Tensor, Tensor, Tensor?>>? hooks;
+    private bool trains = true;
+
+    /// <summary>
+    /// Whether the module behaves as in training (dropout drops, normalisation uses the batch's statistics): what <see cref="Train"/> said last,
+    /// unless it is frozen.
+    /// </summary>
+    public bool IsTraining => trains && EvaluationHolds == 0;
+
+    /// <summary>The child modules in the order in which they were added.</summary>
+    public IReadOnlyList<(string Name, Module Module)> Children => children;
+
+    /// <summary>The parameters of this module itself, not of its children.</summary>
+    public IReadOnlyList<(string Name, Tensor Tensor)> OwnParameters => parameters;
+
+    /// <summary>The buffers of this module itself: what is saved with it but not trained.</summary>
+    public IReadOnlyList<(string Name, Tensor Tensor)> OwnBuffers => buffers;
+
+    /// <summary>How many freezes hold the module in evaluation, whatever <see cref="Train"/> says.</summary>
+    internal int EvaluationHolds { get; set; }
+
+    /// <summary>Computes the output, and calls the hooks with it.</summary>
+    /// <param name="input">As the module's documentation says.</param>
+    public Tensor Forward(Tensor input)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        var output = Compute(input);
+        if (hooks is not null)
+        {
+            foreach (var hook in hooks.ToArray())
+                output = hook(this, input, output) ?? output;
+        }
+        return output;
+    }
+
+    /// <summary>Calls <paramref name="hook"/> after each forward pass; what it returns, unless null, takes the output's place.</summary>
+    /// <param name="hook">Gets this module, the input and the output.</param>
+    /// <returns>Disposing it removes the hook.</returns>
+    public IDisposable RegisterForwardHook(Func<Module, Tensor, Tensor, Tensor?> hook)
+    {
+        ArgumentNullException.ThrowIfNull(hook);
+        (hooks ??= []).Add(hook);
+        return new HookRegistration(this, hook);
+    }
+
+    /// <summary>Puts the module and all below it into training mode, or out of it. Frozen ones stay in evaluation.</summary>
+    /// <param name="training">Whether to train.</param>
+    /// <returns>This module.</returns>
+    public Module Train(bool training = true)
+    {
+        foreach (var (_, module) in NamedModules())
+            module.trains = training;
+        return this;
+    }
+
+    /// <summary>Puts the module and all below it into evaluation mode.</summary>
+    /// <returns>This module.</returns>
+    public Module Eval() => Train(false);
+
+    /// <summary>This module, named by nothing, and all below it, each before its children.</summary>
+    public IEnumerable<(string Name, Module Module)> NamedModules()
+    {
+        var result = new List<(string, Module)>();
+        Walk("", this, new(ReferenceEqualityComparer.Instance), result);
+        return result;
+    }
+
+    /// <summary>All parameters, by name.</summary>
+    public IEnumerable<(string Name, Tensor Tensor)> NamedParameters() => Named(module => module.parameters);
+
+    /// <summary>All buffers, by name.</summary>
+    public IEnumerable<(string Name, Tensor Tensor)> NamedBuffers() => Named(module => module.buffers);
+
+    /// <summary>All parameters: what an optimiser takes.</summary>
+    public IEnumerable<Tensor> Parameters() => NamedParameters().Select(item => item.Tensor);
+
+    /// <summary>Drops the gradients of all parameters, and gives their memory back.</summary>
+    public void ZeroGrad()
+    {
+        foreach (var parameter in Parameters())
+        {
+            parameter.Grad?.Dispose();
+            parameter.Grad = null;
+        }
+    }
+
+    /// <summary>Computes the output. Called by <see cref="Forward"/>.</summary>
+    /// <param name="input">What Forward got.</param>
+    protected abstract Tensor Compute(Tensor input);
+
+    /// <summary>Registers a child module.</summary>
+    /// <typeparam name="T">Its type.</typeparam>
+    /// <param name="name">Its name here, without a dot.</param>
+    /// <param name="module">The child.</param>
+    /// <returns>The child.</returns>
+    protected T Add<T>(string name, T module) where T : Module
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        CheckName(name);
+        children.Add((name, module));
+        return module;
+    }
+
+    /// <summary>Registers a parameter: it needs a gradient from now on, and lives until the module is collected.</summary>
+    /// <param name="name">Its name here, without a dot.</param>
+    /// <param name="tensor">A contiguous floating leaf.</param>
+    /// <returns>The parameter.</returns>
+    protected Tensor AddParameter(string name, Tensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        CheckName(name);
+        tensor.RequiresGrad = true;
+        parameters.Add((name, tensor.KeepAlive()));
+        return tensor;
+    }
+
+    /// <summary>Registers a buffer: it is saved with the module and not trained.</summary>
+    /// <param name="name">Its name here, without a dot.</param>
+    /// <param name="tensor">The buffer.</param>
+    /// <returns>The buffer.</returns>
+    protected Tensor AddBuffer(string name, Tensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        CheckName(name);
+        buffers.Add((name, tensor.KeepAlive()));
+        return tensor;
+    }
+
+    private static void Walk(string name, Module module, HashSet<Module> seen, List<(string, Module)> result)
+    {
+        if (!seen.Add(module))
+            return;
+        result.Add((name, module));
+        foreach (var (childName, child) in module.children)
+            Walk(Join(name, childName), child, seen, result);
+    }
+
+    private static string Join(string prefix, string name) => prefix.Length == 0 ? name : $"{prefix}.{name}";
+
+    private List<(string Name, Tensor Tensor)> Named(Func<Module, List<(string Name, Tensor Tensor)>> own)
+    {
+        var result = new List<(string, Tensor)>();
+        var seen = new HashSet<Tensor>(ReferenceEqualityComparer.Instance);
+        foreach (var (prefix, module) in NamedModules())
+        {
+            foreach (var (name, tensor) in own(module))
+            {
+                if (seen.Add(tensor))
+                    result.Add((Join(prefix, name), tensor));
+            }
+        }
+        return result;
+    }
+
+    private void CheckName(string name)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        if (name.Contains('.'))
+            throw new ArgumentException($"{GetType().Name}: the name '{name}' has a dot, which joins names. Leave it out.", nameof(name));
+        if (children.Exists(item => item.Name == name) || parameters.Exists(item => item.Name == name) || buffers.Exists(item => item.Name == name))
+            throw new ArgumentException($"{GetType().Name}: the name '{name}' is taken. Choose another.", nameof(name));
+    }
+
+    private sealed class HookRegistration(Module module, Func<Module, Tensor, Tensor, Tensor?> hook) : IDisposable
+    {
+        public void Dispose()
+        {
+            module.hooks?.Remove(hook);
+            if (module.hooks is { Count: 0 })
+                module.hooks = null;
+        }
+    }
+}
