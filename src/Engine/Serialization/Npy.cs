@@ -1,0 +1,146 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.IO.Compression;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace TransferEngine.Serialization;
+
+/// <summary>
+/// NumPy's array files, .npy (versions 1 to 3) and .npz (a zip of them). Little-endian f4, f8, i4 as they are; f2 as Float32; i8, i2, i1, u1, u2 and booleans
+/// as Int32 (a value that does not fit is an error). Fortran order is put into the order of the axes.
+/// </summary>
+public static partial class Npy
+{
+    /// <summary>Reads an array.</summary>
+    /// <param name="path">The .npy file.</param>
+    /// <param name="device">Where the tensor goes; the CPU if null.</param>
+    /// <param name="limit">The most bytes that the file may have.</param>
+    /// <exception cref="DataFormatException">The file is no NPY file, or of a type that is not read, or has not as many elements as its shape says.</exception>
+    public static Tensor Load(string path, Device? device = null, long limit = FileBytes.DefaultLimit)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        return Parse(path, FileBytes.Read(path, limit), device ?? Device.Cpu);
+    }
+
+    /// <summary>Reads all arrays of an .npz file.</summary>
+    /// <param name="path">The .npz file.</param>
+    /// <param name="device">Where the tensors go; the CPU if null.</param>
+    /// <param name="limit">The most bytes that the arrays may have together, decompressed.</param>
+    /// <exception cref="DataFormatException">As for <see cref="Load"/>, or the zip is damaged.</exception>
+    public static IReadOnlyDictionary<string, Tensor> LoadArchive(string path, Device? device = null, long limit = FileBytes.DefaultLimit)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
+        try
+        {
+            using var file = File.OpenRead(path);
+            using var zip = new ZipArchive(file, ZipArchiveMode.Read);
+            foreach (var entry in zip.Entries)
+            {
+                using var stream = entry.Open();
+                var bytes = FileBytes.ReadAll($"{path}({entry.FullName})", stream, limit);
+                limit -= bytes.Length;
+                string name = entry.FullName.EndsWith(".npy", StringComparison.Ordinal) ? entry.FullName[..^4] : entry.FullName;
+                if (!tensors.TryAdd(name, Parse($"{path}({entry.FullName})", bytes, device ?? Device.Cpu)))
+                    throw new DataFormatException(path, $"the archive holds '{entry.FullName}' twice.");
+            }
+        }
+        catch (Exception e) when (e is InvalidDataException or EndOfStreamException or NotSupportedException or ArgumentException)
+        {
+            throw new DataFormatException(path, $"the zip archive is damaged: {e.Message}", e);
+        }
+        return tensors;
+    }
+
+    /// <summary>Writes an array (version 1), beside the file first, then renamed.</summary>
+    /// <param name="path">The .npy file.</param>
+    /// <param name="tensor">Float32, Float64 or Int32.</param>
+    public static void Save(string path, Tensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(tensor);
+        string type = tensor.ElementType switch { ElementType.Float32 => "<f4", ElementType.Float64 => "<f8", _ => "<i4" };
+        string shape = string.Join(", ", tensor.Shape.Select(size => size.ToString(CultureInfo.InvariantCulture)));
+        string header = $"{{'descr': '{type}', 'fortran_order': False, 'shape': ({shape}{(tensor.Rank == 1 ? "," : "")}), }}";
+        header = header.PadRight((header.Length + 11 + 63) / 64 * 64 - 11) + "\n";
+        FileBytes.WriteAtomically(path, stream =>
+        {
+            stream.Write([.. Mark, 1, 0, (byte)header.Length, (byte)(header.Length >> 8)]);
+            stream.Write(Encoding.ASCII.GetBytes(header));
+            stream.Write(tensor.ElementType switch
+            {
+                ElementType.Float32 => MemoryMarshal.AsBytes(tensor.ToArray<float>().AsSpan()),
+                ElementType.Float64 => MemoryMarshal.AsBytes(tensor.ToArray<double>().AsSpan()),
+                _ => MemoryMarshal.AsBytes(tensor.ToArray<int>().AsSpan()),
+            });
+        });
+    }
+
+    private static ReadOnlySpan<byte> Mark => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
+
+    private static Tensor Parse(string path, byte[] bytes, Device device)
+    {
+        if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Mark))
+            throw new DataFormatException(path, "it does not begin with the mark of an NPY file.");
+        int major = bytes[6], start = major == 1 ? 10 : 12;
+        if (major is < 1 or > 3 || bytes.Length < start)
+            throw new DataFormatException(path, $"version {major} of the format; 1 to 3 are read.");
+        long length = major == 1 ? BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(8)) : BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(8));
+        if (length > bytes.Length - start)
+            throw new DataFormatException(path, $"the header claims {length:N0} bytes, {bytes.Length - start:N0} are there.");
+        string header = Encoding.UTF8.GetString(bytes, start, (int)length);
+        Match type = TypePattern().Match(header), order = OrderPattern().Match(header), sizes = ShapePattern().Match(header);
+        if (!type.Success || !order.Success || !sizes.Success)
+            throw new DataFormatException(path, "the header does not name descr, fortran_order and shape.");
+        int[] shape;
+        Shape checkedShape;
+        try
+        {
+            shape = [.. sizes.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(size => int.Parse(size, NumberStyles.None, CultureInfo.InvariantCulture))];
+            checkedShape = shape;
+        }
+        catch (Exception e) when (e is FormatException or OverflowException or ShapeException)
+        {
+            throw new DataFormatException(path, $"the shape ({sizes.Groups[1].Value}) can't be read: {e.Message}", e);
+        }
+        var data = bytes.AsSpan(start + (int)length);
+        int size = type.Groups[1].Value switch
+        {
+            "<f8" or "<i8" => 8,
+            "<f4" or "<i4" => 4,
+            "<f2" or "<i2" or "<u2" => 2,
+            "|u1" or "|i1" or "|b1" => 1,
+            _ => throw new DataFormatException(path, $"elements of type {type.Groups[1].Value}; little-endian f2, f4, f8, i1, i2, i4, i8, u1, u2 and b1 are read."),
+        };
+        if (data.Length != (long)checkedShape.Elements * size || shape.Length > 16)
+            throw new DataFormatException(path, $"{checkedShape} of {size} bytes each want {(long)checkedShape.Elements * size:N0} bytes of data, there are {data.Length:N0}; at most 16 axes are read.");
+        bool fortran = order.Groups[1].Value == "True";
+        Shape stored = fortran ? new Shape([.. shape.Reverse()]) : checkedShape;
+        var tensor = type.Groups[1].Value switch
+        {
+            "<f4" => Tensor.From<float>(MemoryMarshal.Cast<byte, float>(data), stored, device),
+            "<f8" => Tensor.From<double>(MemoryMarshal.Cast<byte, double>(data), stored, device),
+            "<i4" => Tensor.From<int>(MemoryMarshal.Cast<byte, int>(data), stored, device),
+            "<f2" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, Half>(data).ToArray(), value => (float)value), stored, device),
+            "<i2" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, short>(data).ToArray(), value => (int)value), stored, device),
+            "<u2" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, ushort>(data).ToArray(), value => (int)value), stored, device),
+            "|i1" => Tensor.From(Array.ConvertAll(data.ToArray(), value => (int)(sbyte)value), stored, device),
+            "<i8" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, long>(data).ToArray(), Narrow), stored, device),
+            _ => Tensor.From(Array.ConvertAll(data.ToArray(), value => (int)value), stored, device),
+        };
+        return fortran ? tensor.Permute([.. Enumerable.Range(0, shape.Length).Reverse()]).Contiguous() : tensor;
+
+        int Narrow(long value) => value is >= int.MinValue and <= int.MaxValue ? (int)value : throw new DataFormatException(path, $"it holds {value}, which Int32 does not.");
+    }
+
+    [GeneratedRegex("""['"]descr['"]\s*:\s*['"]([^'"]{1,8})['"]""")]
+    private static partial Regex TypePattern();
+
+    [GeneratedRegex("""['"]fortran_order['"]\s*:\s*(True|False)""")]
+    private static partial Regex OrderPattern();
+
+    [GeneratedRegex("""['"]shape['"]\s*:\s*\(([0-9, ]*)\)""")]
+    private static partial Regex ShapePattern();
+}
