@@ -49,7 +49,7 @@ public abstract partial class Module
             }
         }
         if (strict)
-            faults.AddRange(state.Keys.Where(name => !own.ContainsKey(name)).Select(name => $"{name} is unknown"));
+            faults.AddRange(state.Keys.Where(name => !own.ContainsKey(name) && !name.EndsWith("num_batches_tracked", StringComparison.Ordinal)).Select(name => $"{name} is unknown"));
         if (faults.Count > 0)
             throw new ArgumentException($"{GetType().Name}.LoadStateDict: {string.Join("; ", faults.Take(8))}{(faults.Count > 8 ? $"; and {faults.Count - 8} more" : "")}. Was it saved from another model? Names that differ may be passed over with strict: false.", nameof(state));
     }
