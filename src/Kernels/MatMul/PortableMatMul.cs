@@ -21,10 +21,16 @@ internal static class PortableMatMul
 
     /// <summary>Tiles in shared memory, of one size.</summary>
     public static void Tiled<T, S, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
-        where T : unmanaged where S : unmanaged, IGroupSide where O : struct, IOutput<T>
+        where T : unmanaged where S : unmanaged, IGroupSide where O : struct, IOutput<T> =>
+        Tiled<T, S, MatrixLines<T>, MatrixLines<T>, O>(
+            device, shape, new(a.Data.View<T>(), a.RowStride, a.ColumnStride, a.BatchStride), new(b.Data.View<T>(), b.ColumnStride, b.RowStride, b.BatchStride), output);
+
+    /// <summary>Tiles in shared memory, of operands that need not be matrices in memory.</summary>
+    public static void Tiled<T, S, A, B, O>(ComputeDevice device, in MatMulShape shape, A a, B b, O output)
+        where T : unmanaged where S : unmanaged, IGroupSide where A : struct, ITileSource<T> where B : struct, ITileSource<T> where O : struct, IOutput<T>
     {
         int tile = 4 * S.Side, tiles = shape.Batch * ((shape.M + tile - 1) / tile) * ((shape.N + tile - 1) / tile);
-        device.LaunchGroups<T, TiledProduct<T, S, O>>(new(tiles, S.Side * S.Side), new(new(shape), new(a), new(b), a.Data.View<T>(), b.Data.View<T>(), output));
+        device.LaunchGroups<T, TiledProduct<T, S, A, B, O>>(new(tiles, S.Side * S.Side), new(new(shape), a, b, output));
     }
 
     /// <summary>One work item for each sum, on any machine: the oracle of all other variants.</summary>

@@ -21,17 +21,38 @@ internal readonly struct Side4 : IGroupSide
     public static int Side => 4;
 }
 
+/// <summary>One operand of a tiled product, seen as lines along K: the rows of A, the columns of B.</summary>
+internal interface ITileSource<T> where T : unmanaged
+{
+    /// <summary>1 where neighbours along K lie closer in memory than neighbouring lines, else 0.</summary>
+    int RunsAlongK { get; }
+
+    T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T>;
+}
+
+/// <summary>A matrix in memory with any strides.</summary>
+internal readonly struct MatrixLines<T>(ArrayView<T> data, int line, int step, int batchStride) : ITileSource<T> where T : unmanaged
+{
+    private readonly ArrayView<T> data = data;
+    private readonly int line = line, step = step, batchStride = batchStride;
+
+    public int RunsAlongK => step == 1 ? 1 : 0;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T> => L.At(data, batch * batchStride + line * this.line + k * step);
+}
+
 /// <summary>
 /// One work group computes a tile of 4 sides by 4 sides. It brings strips of A and B, one side deep along K, to shared memory; each thread keeps
 /// 4 x 4 sums in registers, one side apart, so that neighbours read and write neighbouring columns. Beyond <see cref="ReferenceProduct{T, O}"/>
 /// it reads each number of A and B from memory once for a tile, not once for a sum.
 /// </summary>
-internal readonly struct TiledProduct<T, S, O>(ProductSizes sizes, MatrixStrides aStrides, MatrixStrides bStrides, ArrayView<T> a, ArrayView<T> b, O output) : IGroupKernel<T>
-    where T : unmanaged where S : unmanaged, IGroupSide where O : struct, IOutput<T>
+internal readonly struct TiledProduct<T, S, A, B, O>(ProductSizes sizes, A a, B b, O output) : IGroupKernel<T>
+    where T : unmanaged where S : unmanaged, IGroupSide where A : struct, ITileSource<T> where B : struct, ITileSource<T> where O : struct, IOutput<T>
 {
     private readonly ProductSizes sizes = sizes;
-    private readonly MatrixStrides aStrides = aStrides, bStrides = bStrides;
-    private readonly ArrayView<T> a = a, b = b;
+    private readonly A a = a;
+    private readonly B b = b;
     private readonly O output = output;
 
     public void Execute<L>() where L : unmanaged, ILane<L, T>
@@ -47,8 +68,8 @@ internal readonly struct TiledProduct<T, S, O>(ProductSizes sizes, MatrixStrides
         L c20 = zero, c21 = zero, c22 = zero, c23 = zero, c30 = zero, c31 = zero, c32 = zero, c33 = zero;
         for (int k = 0; k < sizes.K; k += S.Side)
         {
-            Fill<L>(aStrip, a, batch * aStrides.Batch, thread, row, sizes.M, aStrides.Row, k, aStrides.Column);
-            Fill<L>(bStrip, b, batch * bStrides.Batch, thread, column, sizes.N, bStrides.Column, k, bStrides.Row);
+            Fill<L, A>(aStrip, a, batch, thread, row, sizes.M, k);
+            Fill<L, B>(bStrip, b, batch, thread, column, sizes.N, k);
             Group.Barrier();
             for (int p = 0; p < S.Side; p++)
             {
@@ -80,17 +101,17 @@ internal readonly struct TiledProduct<T, S, O>(ProductSizes sizes, MatrixStrides
         StoreRow(batch, row + ty + 3 * S.Side, column + tx, c30, c31, c32, c33);
     }
 
-    /// <summary>Brings one side along K of the tile's lines to shared memory, [element along K][line], zeros past the end; neighbours read along the shorter stride.</summary>
-    private void Fill<L>(ArrayView<T> strip, ArrayView<T> from, int start, int thread, int first, int lines, int lineStride, int k, int step) where L : unmanaged, ILane<L, T>
+    /// <summary>Brings one side along K of the tile's lines to shared memory, [element along K][line], zeros past the end; neighbours read what lies closer.</summary>
+    private void Fill<L, F>(ArrayView<T> strip, F from, int batch, int thread, int first, int lines, int k) where L : unmanaged, ILane<L, T> where F : struct, ITileSource<T>
     {
-        int tile = 4 * S.Side;
+        int tile = 4 * S.Side, runsAlongK = from.RunsAlongK;
         for (int i = thread; i < tile * S.Side; i += S.Side * S.Side)
         {
             int across = i / S.Side, along = i / tile;
-            int line = step == 1 ? across : i - along * tile, p = step == 1 ? i - across * S.Side : along;
+            int line = runsAlongK != 0 ? across : i - along * tile, p = runsAlongK != 0 ? i - across * S.Side : along;
             T value = L.First(L.Constant(0));
             if (first + line < lines && k + p < sizes.K)
-                value = from[start + (first + line) * lineStride + (k + p) * step];
+                value = from.Read<L>(batch, first + line, k + p);
             strip[p * tile + line] = value;
         }
     }

@@ -70,7 +70,7 @@ public class MatMulTests
     {
         using var context = ComputeDevice.CompilerContext();
         using var backend = new PTXBackend(context, CudaArchitecture.SM_80, CudaInstructionSet.ISA_80, null!);
-        foreach (var kernel in new[] { typeof(TiledProduct<float, Side16, RowMajor<float, ColumnBias<float, Relu>>>), typeof(TiledProduct<double, Side16, RowMajor<double, Identity<double>>>) })
+        foreach (var kernel in new[] { typeof(TiledProduct<float, Side16, MatrixLines<float>, MatrixLines<float>, RowMajor<float, ColumnBias<float, Relu>>>), typeof(TiledProduct<double, Side16, MatrixLines<double>, MatrixLines<double>, RowMajor<double, Identity<double>>>) })
         {
             var compiled = Assert.IsType<PTXCompiledKernel>(backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(KernelEntry.Method(kernel)), default));
             Assert.Contains("bar.sync", compiled.PTXAssembly, StringComparison.Ordinal);
