@@ -2,10 +2,13 @@ namespace TransferEngine.Kernels;
 
 /// <summary>
 /// Convolution and its gradients. The bias gradient is a sum of dy over all axes but the second. On the CPU, depthwise shapes have their own
-/// SIMD kernels and all others are packed products of filters and patches; other machines run the plain kernels.
+/// SIMD kernels and all others are packed products of filters and patches; GPUs run tiled products in shared memory, or the plain kernels where axes are short.
 /// </summary>
 internal static class Convolution
 {
+    /// <summary>Work items of a weight gradient that fill a large GPU.</summary>
+    private const int PlainItems = 1 << 16;
+
     /// <summary>y = x * weight (+ bias).</summary>
     public static void Forward(ComputeDevice device, in Conv2dShape shape, in Slice x, in Slice weight, in Slice? bias, in Slice y)
     {
@@ -41,6 +44,8 @@ internal static class Convolution
             Depthwise.Forward<T>(device, s, x, weight, bias, y);
         else if (device.IsDirect && s.InputLength > 0)
             ImplicitProduct.Forward<T>(device, s, x, weight, bias, y);
+        else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.Serves(device, s))
+            TiledConvolution.Forward<T, Side16>(device, s, x, weight, bias, y);
         else
             PlainForward<T>(device, s, x, weight, bias, y);
     }
@@ -53,6 +58,8 @@ internal static class Convolution
             Depthwise.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
+        else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.ServesInputGradient(device, s))
+            TiledConvolution.InputGradient<T, Side16>(device, s, dy, weight, bias, dx);
         else
             PlainInputGradient<T>(device, s, dy, weight, bias, dx);
     }
@@ -65,6 +72,8 @@ internal static class Convolution
             Depthwise.WeightGradient<T>(device, s, x, dy, dweight);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.WeightGradient<T>(device, s, x, dy, dweight);
+        else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.Serves(device, s))
+            TiledConvolution.WeightGradient<T, Side16>(device, s, x, dy, dweight);
         else
             PlainWeightGradient<T>(device, s, x, dy, dweight);
     }
@@ -75,6 +84,10 @@ internal static class Convolution
     internal static void PlainInputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged =>
         device.Launch<T, PlainInputGradient<T>>(s.InputLength, new(s, dy.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, dx.View<T>()));
 
-    internal static void PlainWeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged =>
-        device.Launch<T, PlainWeightGradient<T>>(s.WeightLength, new(s, x.View<T>(), dy.View<T>(), dweight.View<T>()));
+    internal static void PlainWeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged
+    {
+        using var pieces = new BatchPieces(device, s.Batch, PlainItems / s.WeightLength, dweight);
+        device.Launch<T, PlainWeightGradient<T>>(pieces.Sums.Length, new(s, pieces.Images, x.View<T>(), dy.View<T>(), pieces.Sums.View<T>()));
+        pieces.AddUp<T>();
+    }
 }

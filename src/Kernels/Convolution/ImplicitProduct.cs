@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using ILGPU;
 
 namespace TransferEngine.Kernels;
 
@@ -10,6 +9,9 @@ namespace TransferEngine.Kernels;
 /// </summary>
 internal static unsafe class ImplicitProduct
 {
+    /// <summary>Tiles of 48 x 64 sums that are enough to be shared out.</summary>
+    private const int WantedTiles = 16;
+
     /// <summary>y = filters x patches of x.</summary>
     public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
     {
@@ -69,8 +71,7 @@ internal static unsafe class ImplicitProduct
     }
 
     /// <summary>
-    /// dweight = maps of dy x patches of x, over all pixels. Where the result is too small to be shared out, the batch is cut into pieces whose sums are
-    /// added up in order; the cut depends on the shape alone.
+    /// dweight = maps of dy x patches of x, over all pixels of a piece of the batch.
     /// </summary>
     public static void WeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged
     {
@@ -80,19 +81,19 @@ internal static unsafe class ImplicitProduct
             var window = Window.OfImage(s.Y, s.X);
             T* images = Images(device, ref space, window, s.Batch * s.Channels, s.InputPlane, x.Pointer<T>());
             int* offsets = Offsets(ref space, s, window);
-            int columns = s.GroupChannels * s.Taps, size = s.GroupOutputs * columns, pieces = Pieces(s.Batch, s.GroupOutputs, columns);
-            var sums = pieces == 1 ? default : space.Rent(ElementTypes.Of<T>(), pieces * size);
+            int columns = s.GroupChannels * s.Taps, size = s.GroupOutputs * columns;
+            int tiles = s.Groups * ((s.GroupOutputs + 47) / 48) * ((columns + 63) / 64);
+            using var pieces = new BatchPieces(device, s.Batch, WantedTiles / tiles, dweight);
             for (int g = 0; g < s.Groups; g++)
             {
                 var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, (nint)s.Y.Stride * window.RowPitch);
-                var maps = new MapPanels<T>(dy.Pointer<T>() + (nint)g * s.GroupOutputs * s.OutputPlane, s.Outputs, s.OutputPlane, s.Batch / pieces);
-                var result = new Slice(dweight.Block, dweight.Offset + g * size, size, dweight.Type);
-                var output = new RowMajor<T, Identity<T>>((pieces == 1 ? result : sums).View<T>(), s.GroupOutputs, columns, default);
-                var shape = new MatMulShape(pieces, s.GroupOutputs, columns, s.Batch / pieces * s.OutputPlane);
-                PackedProduct.Run<T, MapPanels<T>, TapPanels<T>, RowMajor<T, Identity<T>>>(device, shape, maps, new(patches, s.Batch / pieces), output);
-                if (pieces > 1)
-                    device.Launch<T, SumPieces<T>>((size + SumPieces<T>.Chunk - 1) / SumPieces<T>.Chunk, new(sums.View<T>(), result.View<T>(), pieces, size));
+                var maps = new MapPanels<T>(dy.Pointer<T>() + (nint)g * s.GroupOutputs * s.OutputPlane, s.Outputs, s.OutputPlane, pieces.Images);
+                // The gradient of a piece has the rows of all groups.
+                var output = new RowMajor<T, Identity<T>>(pieces.Sums.Block.View<T>(pieces.Sums.Offset + g * size, pieces.Sums.Length - g * size), s.Outputs, columns, default);
+                var shape = new MatMulShape(pieces.Count, s.GroupOutputs, columns, pieces.Images * s.OutputPlane);
+                PackedProduct.Run<T, MapPanels<T>, TapPanels<T>, RowMajor<T, Identity<T>>>(device, shape, maps, new(patches, pieces.Images), output);
             }
+            pieces.AddUp<T>();
         }
         finally
         {
@@ -165,15 +166,6 @@ internal static unsafe class ImplicitProduct
         return count;
     }
 
-    /// <summary>Pieces of equal numbers of images, so many that there are about 16 tiles of 48 x 64.</summary>
-    private static int Pieces(int batch, int rows, int columns)
-    {
-        int tiles = (rows + 47) / 48 * ((columns + 63) / 64), pieces = Math.Clamp(16 / tiles, 1, batch);
-        while (batch % pieces != 0)
-            pieces--;
-        return pieces;
-    }
-
     private struct FillWork<T>(Window window, T* source, T* images, int planes, int plane, int chunk) : IWork where T : unmanaged
     {
         public void Execute(int item)
@@ -187,18 +179,15 @@ internal static unsafe class ImplicitProduct
     /// <summary>Blocks that are held for the length of one call.</summary>
     private struct WorkSpace(ComputeDevice device)
     {
-        private MemoryBlock? first, second, third, fourth;
+        private MemoryBlock? first, second, third;
 
         public T* Rent<T>(long count) where T : unmanaged => (T*)Keep(device.Memory.Rent(sizeof(T) * count, null)).Address;
-
-        public Slice Rent(ElementType type, int count) => new(Keep(device.Memory.Rent((long)type.Size() * count, null)), 0, count, type);
 
         public readonly void Return()
         {
             Return(first);
             Return(second);
             Return(third);
-            Return(fourth);
         }
 
         private MemoryBlock Keep(MemoryBlock block)
@@ -207,33 +196,13 @@ internal static unsafe class ImplicitProduct
                 return first = block;
             if (second is null)
                 return second = block;
-            return third is null ? third = block : fourth = block;
+            return third = block;
         }
 
         private readonly void Return(MemoryBlock? block)
         {
             if (block is not null)
                 device.Memory.Return(block);
-        }
-    }
-}
-
-/// <summary>One work item: <see cref="Chunk"/> elements of y, each the sum of that element over the pieces, in order.</summary>
-internal readonly struct SumPieces<T>(ArrayView<T> pieces, ArrayView<T> y, int count, int size) : IKernel<T> where T : unmanaged
-{
-    public const int Chunk = 4096;
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Execute<L>(int item) where L : unmanaged, ILane<L, T>
-    {
-        var (source, destination) = (pieces, y);
-        int end = Math.Min(size, (item + 1) * Chunk);
-        for (int i = item * Chunk; i < end; i += L.Width)
-        {
-            var sum = L.Load(source, i, end - i, L.Constant(0));
-            for (int p = 1; p < count; p++)
-                sum += L.Load(source, p * size + i, end - i, L.Constant(0));
-            L.Store(destination, i, end - i, sum);
         }
     }
 }

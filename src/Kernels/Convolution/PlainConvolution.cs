@@ -69,18 +69,18 @@ internal readonly struct PlainInputGradient<T>(Conv2dShape shape, ArrayView<T> d
     }
 }
 
-/// <summary>dweight from x and dy, one work item an element of dweight.</summary>
-internal readonly struct PlainWeightGradient<T>(Conv2dShape shape, ArrayView<T> x, ArrayView<T> dy, ArrayView<T> dweight) : IKernel<T> where T : unmanaged
+/// <summary>dweight from x and dy, one work item an element of dweight and a piece of the batch; sums [pieces, dweight].</summary>
+internal readonly struct PlainWeightGradient<T>(Conv2dShape shape, int imagesOfPiece, ArrayView<T> x, ArrayView<T> dy, ArrayView<T> sums) : IKernel<T> where T : unmanaged
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Execute<L>(int item) where L : unmanaged, ILane<L, T>
     {
         var (s, source, gradient) = (shape, x, dy);
         int kw = item % s.X.Kernel, rest = item / s.X.Kernel, kh = rest % s.Y.Kernel, filter = rest / s.Y.Kernel;
-        int channels = s.GroupChannels, c = filter % channels, o = filter / channels;
+        int channels = s.GroupChannels, c = filter % channels, o = filter / channels % s.Outputs, first = filter / channels / s.Outputs * imagesOfPiece;
         int top = kh * s.Y.Dilation - s.Y.Padding, left = kw * s.X.Dilation - s.X.Padding;
         var sum = L.Constant(0);
-        for (int n = 0; n < s.Batch; n++)
+        for (int n = first; n < first + imagesOfPiece; n++)
         {
             int image = (n * s.Channels + o / s.GroupOutputs * channels + c) * s.InputPlane, map = (n * s.Outputs + o) * s.OutputPlane;
             for (int oh = 0; oh < s.Y.Output; oh++)
@@ -96,6 +96,6 @@ internal readonly struct PlainWeightGradient<T>(Conv2dShape shape, ArrayView<T> 
                 }
             }
         }
-        L.At(dweight, item) = L.First(sum);
+        L.At(sums, item) = L.First(sum);
     }
 }

@@ -1,3 +1,6 @@
+using ILGPU.Backends.EntryPoints;
+using ILGPU.Backends.PTX;
+using ILGPU.Runtime.Cuda;
 using TransferEngine.Kernels;
 using TransferEngine.Tests;
 
@@ -50,7 +53,7 @@ public class ConvolutionTests
             var cases = new TheoryData<string, string, ElementType>();
             foreach (string device in TestDevices.Names)
             {
-                foreach (var (name, _) in device == "direct" ? [.. Small, .. Large] : Small)
+                foreach (var (name, _) in device == "direct" ? [.. Small, .. Large] : device == "emulator" ? Small : [.. Small, .. Large.Take(8)])
                 {
                     cases.Add(device, name, ElementType.Float32);
                     cases.Add(device, name, ElementType.Float64);
@@ -102,6 +105,55 @@ public class ConvolutionTests
         var dweight = Data.New(device, Filled(shape.WeightLength), ElementType.Float32);
         Convolution.PlainWeightGradient<float>(device, shape, x, dy, dweight);
         Close(data.WeightGradient(), Data.Read(device, dweight), 2e-5);
+    }
+
+    [SkippableTheory, InlineData("emulator"), InlineData("opencl"), InlineData("cuda")]
+    public void Tiles_in_shared_memory_follow_the_definition(string name)
+    {
+        var device = TestDevices.Get(name);
+        foreach (string shapeName in new[] { "one pixel", "3x3", "3x3 stride 2", "uneven", "groups", "many channels", "1x1 large" })
+        {
+            var shape = Find(shapeName);
+            if (device.IsEmulated && shape.InputLength > 300)
+                continue;
+            if (device.IsEmulated)
+                Tiles<Side4>(device, shape);
+            else
+                Tiles<Side16>(device, shape);
+        }
+    }
+
+    private static void Tiles<S>(ComputeDevice device, Conv2dShape shape) where S : unmanaged, IGroupSide
+    {
+        var data = new Reference(shape, 7);
+        var (x, weight, dy) = (Data.New(device, data.X, ElementType.Float32), Data.New(device, data.Weight, ElementType.Float32), Data.New(device, data.Dy, ElementType.Float32));
+        var (bias, transposedBias) = (Data.New(device, data.Bias, ElementType.Float32), Data.New(device, data.TransposedBias, ElementType.Float32));
+        var y = Data.New(device, Filled(shape.OutputLength), ElementType.Float32);
+        TiledConvolution.Forward<float, S>(device, shape, x, weight, bias, y);
+        Close(data.Forward(biased: true), Data.Read(device, y), 2e-5);
+        var dx = Data.New(device, Filled(shape.InputLength), ElementType.Float32);
+        TiledConvolution.InputGradient<float, S>(device, shape, dy, weight, transposedBias, dx);
+        Close(data.InputGradient(biased: true), Data.Read(device, dx), 2e-5);
+        var dweight = Data.New(device, Filled(shape.WeightLength), ElementType.Float32);
+        TiledConvolution.WeightGradient<float, S>(device, shape, x, dy, dweight);
+        Close(data.WeightGradient(), Data.Read(device, dweight), 2e-5);
+    }
+
+    [Fact]
+    public void Tiles_compile_to_PTX_with_their_sums_in_registers()
+    {
+        using var context = ComputeDevice.CompilerContext();
+        using var backend = new PTXBackend(context, CudaArchitecture.SM_80, CudaInstructionSet.ISA_80, null!);
+        foreach (var kernel in new[]
+        {
+            typeof(TiledProduct<float, Side16, MatrixLines<float>, PatchLines<float>, MapRows<float>>), typeof(TiledProduct<double, Side16, FilterLines<double>, GradientPatchLines<double>, MapRows<double>>),
+            typeof(TiledProduct<float, Side16, MapLines<float>, TapLines<float>, RowMajor<float, Identity<float>>>),
+        })
+        {
+            var compiled = Assert.IsType<PTXCompiledKernel>(backend.Compile(EntryPointDescription.FromExplicitlyGroupedKernel(KernelEntry.Method(kernel)), default));
+            Assert.Contains("bar.sync", compiled.PTXAssembly, StringComparison.Ordinal);
+            Assert.DoesNotContain(".local", compiled.PTXAssembly, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
