@@ -1,0 +1,175 @@
+using System.Collections;
+using System.Threading.Channels;
+
+namespace TransferEngine.Data;
+
+/// <summary>How a <see cref="DataLoader"/> goes through a data set.</summary>
+public sealed record DataLoaderSettings
+{
+    /// <summary>Rows of a batch.</summary>
+    public int BatchSize { get; init; } = 32;
+
+    /// <summary>Whether each pass takes the rows in a new order, which depends on <see cref="Seed"/> and the number of the pass alone.</summary>
+    public bool Shuffle { get; init; }
+
+    /// <summary>What the orders are drawn from.</summary>
+    public ulong Seed { get; init; }
+
+    /// <summary>Whether a last batch of fewer rows is left out.</summary>
+    public bool DropLast { get; init; }
+
+    /// <summary>Batches that a background thread reads ahead; 0 reads each when it is asked for.</summary>
+    public int Prefetch { get; init; }
+}
+
+/// <summary>
+/// Batches of a data set. Each enumeration is a pass and has the next number; the order of a pass depends on the seed and its number, so that setting
+/// <see cref="Epoch"/> resumes a training where it stood. Whoever enumerates disposes the batches.
+/// </summary>
+public sealed class DataLoader : IEnumerable<Batch>
+{
+    private readonly IDataset data;
+    private readonly Device device;
+
+    /// <param name="data">What to read.</param>
+    /// <param name="settings">How; the defaults if null.</param>
+    /// <param name="device">Where the batches go; the CPU if null.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The batch size is not positive or the prefetch negative.</exception>
+    public DataLoader(IDataset data, DataLoaderSettings? settings = null, Device? device = null)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        Settings = settings ?? new();
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Settings.BatchSize);
+        ArgumentOutOfRangeException.ThrowIfNegative(Settings.Prefetch);
+        (this.data, this.device) = (data, device ?? Device.Cpu);
+    }
+
+    /// <summary>How the data is gone through.</summary>
+    public DataLoaderSettings Settings { get; }
+
+    /// <summary>The number of the next pass.</summary>
+    public int Epoch { get; set; }
+
+    /// <summary>Batches of a pass.</summary>
+    public int Count => Settings.DropLast ? data.Count / Settings.BatchSize : (data.Count + Settings.BatchSize - 1) / Settings.BatchSize;
+
+    /// <summary>Begins the next pass.</summary>
+    public IEnumerator<Batch> GetEnumerator()
+    {
+        var order = Order(Epoch++);
+        return Settings.Prefetch == 0 ? Direct(order) : Prefetched(order);
+    }
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    /// <summary>The rows of a pass in their order.</summary>
+    internal int[] Order(int epoch) => Settings.Shuffle
+        ? new Generator(unchecked(Settings.Seed * 0x9E3779B97F4A7C15UL + (ulong)epoch + 1)).Permutation(data.Count)
+        : [.. Enumerable.Range(0, data.Count)];
+
+    private Batch Read(int[] order, int batch)
+    {
+        int start = batch * Settings.BatchSize;
+        return data.Read(order.AsSpan(start, Math.Min(Settings.BatchSize, order.Length - start)), device);
+    }
+
+    private IEnumerator<Batch> Direct(int[] order)
+    {
+        for (int batch = 0; batch < Count; batch++)
+            yield return Read(order, batch);
+    }
+
+    private IEnumerator<Batch> Prefetched(int[] order)
+    {
+        using var ended = new CancellationTokenSource();
+        var channel = Channel.CreateBounded<Batch>(Settings.Prefetch);
+        var reader = Task.Run(() => Fill(order, channel.Writer, ended.Token));
+        try
+        {
+            // An error of the reader surfaces here, after the batches before it.
+            while (channel.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
+            {
+                while (channel.Reader.TryRead(out var batch))
+                    yield return batch;
+            }
+        }
+        finally
+        {
+            ended.Cancel();
+            reader.Wait();
+            while (channel.Reader.TryRead(out var unread))
+                unread.Dispose();
+        }
+    }
+
+    private async Task Fill(int[] order, ChannelWriter<Batch> writer, CancellationToken ended)
+    {
+        try
+        {
+            for (int batch = 0; batch < Count; batch++)
+            {
+                var read = Read(order, batch);
+                try
+                {
+                    await writer.WriteAsync(read, ended).ConfigureAwait(false);
+                }
+                catch (OperationCanceledException)
+                {
+                    read.Dispose();
+                    return;
+                }
+            }
+            writer.Complete();
+        }
+        catch (Exception e)
+        {
+            writer.Complete(e);
+        }
+    }
+}
+
+/// <summary>
+/// Pairs batches of two domains of unequal lengths: a pass is as long as the longer one, the shorter begins anew as often as it must. The targets of the
+/// target domain are dropped before anybody sees them.
+/// </summary>
+/// <param name="source">The source domain's batches.</param>
+/// <param name="target">The target domain's batches.</param>
+public sealed class PairedLoader(DataLoader source, DataLoader target) : IEnumerable<PairedBatch>
+{
+    /// <summary>Pairs of a pass.</summary>
+    public int Count => source.Count == 0 || target.Count == 0 ? 0 : Math.Max(source.Count, target.Count);
+
+    /// <summary>Begins the next pass.</summary>
+    public IEnumerator<PairedBatch> GetEnumerator()
+    {
+        IEnumerator<Batch> left = source.GetEnumerator(), right = target.GetEnumerator();
+        try
+        {
+            for (int pair = 0; pair < Count; pair++)
+            {
+                var batch = Next(source, ref left);
+                var unlabelled = Next(target, ref right);
+                unlabelled.Target.Dispose();
+                yield return new(batch, unlabelled.Input);
+            }
+        }
+        finally
+        {
+            left.Dispose();
+            right.Dispose();
+        }
+    }
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    private static Batch Next(DataLoader loader, ref IEnumerator<Batch> batches)
+    {
+        if (!batches.MoveNext())
+        {
+            batches.Dispose();
+            batches = loader.GetEnumerator();
+            batches.MoveNext();
+        }
+        return batches.Current;
+    }
+}

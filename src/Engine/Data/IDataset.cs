@@ -1,0 +1,100 @@
+namespace TransferEngine.Data;
+
+/// <summary>Rows of inputs with their targets, read by number. Reading is pure: the same rows give the same tensors, from any thread.</summary>
+public interface IDataset
+{
+    /// <summary>The number of rows.</summary>
+    int Count { get; }
+
+    /// <summary>Reads rows.</summary>
+    /// <param name="rows">Their numbers, from 0 to <see cref="Count"/> - 1, in the order wanted.</param>
+    /// <param name="device">Where the tensors go.</param>
+    /// <returns>The rows' inputs and targets, stacked along the first axis.</returns>
+    Batch Read(ReadOnlySpan<int> rows, Device device);
+}
+
+/// <summary>Inputs and targets of some rows. Disposing gives their memory back.</summary>
+/// <param name="Input">[N, ...].</param>
+/// <param name="Target">[N, ...], for classes Int32 [N].</param>
+public sealed record Batch(Tensor Input, Tensor Target) : IDisposable
+{
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Input.Dispose();
+        Target.Dispose();
+    }
+}
+
+/// <summary>A batch of each domain: source with targets, target without.</summary>
+/// <param name="Source">Inputs and targets of the source domain.</param>
+/// <param name="TargetInput">Inputs of the target domain, [M, ...].</param>
+public sealed record PairedBatch(Batch Source, Tensor TargetInput) : IDisposable
+{
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Source.Dispose();
+        TargetInput.Dispose();
+    }
+}
+
+/// <summary>A data set in memory: tensors whose first axes are the rows.</summary>
+public sealed class TensorDataset : IDataset
+{
+    /// <param name="inputs">[N, ...].</param>
+    /// <param name="targets">[N, ...].</param>
+    /// <exception cref="ShapeException">The numbers of rows differ.</exception>
+    public TensorDataset(Tensor inputs, Tensor targets)
+    {
+        ArgumentNullException.ThrowIfNull(inputs);
+        ArgumentNullException.ThrowIfNull(targets);
+        Check.That(inputs.Rank > 0 && targets.Rank > 0 && inputs.Shape[0] == targets.Shape[0],
+            $"TensorDataset: inputs {inputs.Shape} and targets {targets.Shape} differ in rows; a target is wanted for each input.");
+        Check.SameDevice("TensorDataset", inputs, targets);
+        (Inputs, Targets) = (inputs.KeepAlive(), targets.KeepAlive());
+    }
+
+    /// <summary>All inputs.</summary>
+    public Tensor Inputs { get; }
+
+    /// <summary>All targets.</summary>
+    public Tensor Targets { get; }
+
+    /// <inheritdoc/>
+    public int Count => Inputs.Shape[0];
+
+    /// <inheritdoc/>
+    public Batch Read(ReadOnlySpan<int> rows, Device device)
+    {
+        using var recording = new NoGrad();
+        using var index = Tensor.From(rows, [rows.Length], Inputs.Device);
+        return new(Move(Inputs.IndexSelect(0, index)), Move(Targets.IndexSelect(0, index)));
+
+        Tensor Move(Tensor selected)
+        {
+            var moved = selected.To(device);
+            if (!ReferenceEquals(moved, selected))
+                selected.Dispose();
+            return moved;
+        }
+    }
+}
+
+/// <summary>Some rows of another data set, in an order of their own.</summary>
+/// <param name="data">The data set.</param>
+/// <param name="rows">Which of its rows.</param>
+public sealed class Subset(IDataset data, IReadOnlyList<int> rows) : IDataset
+{
+    /// <inheritdoc/>
+    public int Count => rows.Count;
+
+    /// <inheritdoc/>
+    public Batch Read(ReadOnlySpan<int> subset, Device device)
+    {
+        var chosen = new int[subset.Length];
+        for (int i = 0; i < chosen.Length; i++)
+            chosen[i] = rows[subset[i]];
+        return data.Read(chosen, device);
+    }
+}
