@@ -12,10 +12,8 @@ internal sealed unsafe class WorkerTeam : IDisposable
     private const int SpinsBeforeSleep = 2_000;
 
     private readonly Lock gate = new();
-    private readonly SemaphoreSlim wake = new(0);
-    private Thread[] workers = [];
+    private Worker[] workers = [];
     private int generation;
-    private int sleeping;
     private int next;
     private int items;
     private int working;
@@ -62,8 +60,8 @@ internal sealed unsafe class WorkerTeam : IDisposable
             Volatile.Write(ref working, workers.Length);
             Volatile.Write(ref next, 0);
             Interlocked.Increment(ref generation);
-            if (Volatile.Read(ref sleeping) > 0)
-                wake.Release(Interlocked.Exchange(ref sleeping, 0));
+            foreach (var worker in workers)
+                worker.Wake();
             Take();
             var spinner = new SpinWait();
             while (Volatile.Read(ref working) > 0)
@@ -81,7 +79,6 @@ internal sealed unsafe class WorkerTeam : IDisposable
     {
         lock (gate)
             Stop();
-        wake.Dispose();
     }
 
     private static void Invoke<TBody>(void* body, int item) where TBody : struct, IWork => Unsafe.AsRef<TBody>(body).Execute(item);
@@ -97,11 +94,12 @@ internal sealed unsafe class WorkerTeam : IDisposable
     {
         stopping = false;
         int seen = generation;
-        workers = new Thread[count];
+        workers = new Worker[count];
         for (int i = 0; i < count; i++)
         {
-            workers[i] = new Thread(() => Work(seen)) { IsBackground = true, Name = $"TransferEngine worker {i + 1}" };
-            workers[i].Start();
+            var worker = workers[i] = new Worker();
+            worker.Thread = new Thread(() => Work(worker, seen)) { IsBackground = true, Name = $"TransferEngine worker {i + 1}" };
+            worker.Thread.Start();
         }
     }
 
@@ -109,17 +107,14 @@ internal sealed unsafe class WorkerTeam : IDisposable
     {
         Volatile.Write(ref stopping, true);
         Interlocked.Increment(ref generation);
-        if (workers.Length > 0)
-            wake.Release(workers.Length);
         foreach (var worker in workers)
-            worker.Join();
-        while (wake.CurrentCount > 0)
-            wake.Wait(0);
-        sleeping = 0;
+            worker.Wake();
+        foreach (var worker in workers)
+            worker.Thread!.Join();
         workers = [];
     }
 
-    private void Work(int seen)
+    private void Work(Worker self, int seen)
     {
         while (true)
         {
@@ -127,11 +122,10 @@ internal sealed unsafe class WorkerTeam : IDisposable
                 Thread.SpinWait(8);
             while (Volatile.Read(ref generation) == seen)
             {
-                Interlocked.Increment(ref sleeping);
-                // A launch between the test above and the increment may have missed this sleeper: look once more before sleeping.
-                if (Volatile.Read(ref generation) != seen && TryStayAwake())
-                    break;
-                wake.Wait();
+                self.LieDown();
+                // A launch between the test above and lying down has missed this sleeper: look once more before sleeping.
+                if (Volatile.Read(ref generation) == seen || !self.TryStayUp())
+                    self.Sleep();
             }
             seen = Volatile.Read(ref generation);
             if (Volatile.Read(ref stopping))
@@ -149,15 +143,30 @@ internal sealed unsafe class WorkerTeam : IDisposable
         }
     }
 
-    /// <summary>Withdraws this thread from the sleepers, unless a launch has already counted it among those to wake.</summary>
-    private bool TryStayAwake()
+    /// <summary>
+    /// A thread and what wakes it. Each has a signal of its own: of a common one, a worker that is done early could take the signal that was
+    /// meant for another, which would then sleep through the launch.
+    /// </summary>
+    private sealed class Worker
     {
-        for (int seen = Volatile.Read(ref sleeping); seen > 0; seen = Volatile.Read(ref sleeping))
+        private readonly SemaphoreSlim signal = new(0);
+        private int lying;
+
+        public Thread? Thread { get; set; }
+
+        /// <summary>Says that this worker is about to sleep; from here on <see cref="Wake"/> signals it.</summary>
+        public void LieDown() => Interlocked.Exchange(ref lying, 1);
+
+        /// <summary>Withdraws that, unless the signal is given already and must be taken.</summary>
+        public bool TryStayUp() => Interlocked.Exchange(ref lying, 0) == 1;
+
+        public void Sleep() => signal.Wait();
+
+        public void Wake()
         {
-            if (Interlocked.CompareExchange(ref sleeping, seen - 1, seen) == seen)
-                return true;
+            if (Volatile.Read(ref lying) == 1 && Interlocked.Exchange(ref lying, 0) == 1)
+                signal.Release();
         }
-        return false;
     }
 }
 
