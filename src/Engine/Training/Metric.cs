@@ -96,6 +96,9 @@ public sealed class MeanLoss : Metric
     /// <inheritdoc/>
     public override bool GreaterIsBetter => false;
 
+    /// <summary>What a checkpoint keeps.</summary>
+    internal (double Sum, long Rows) State { get => (sum, rows); set => (sum, rows) = value; }
+
     /// <inheritdoc/>
     public override void Reset() => (sum, rows) = (0, 0);
 

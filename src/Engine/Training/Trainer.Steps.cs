@@ -1,0 +1,126 @@
+using System.Diagnostics;
+
+namespace TransferEngine.Training;
+
+public partial class Trainer<TBatch>
+{
+    /// <summary>Trains on what is left of the present epoch. False if it ended before the epoch was over.</summary>
+    private bool TrainEpoch(IEnumerable<TBatch> batches, IProgress<TrainingProgress>? progress, Stopwatch clock, CancellationToken cancellation)
+    {
+        Model.Train();
+        batchesAnnounced = batches is IReadOnlyCollection<TBatch> counted ? counted.Count : 0;
+        int skip = batchesDone;
+        if (skip == 0)
+        {
+            foreach (var callback in Callbacks)
+                callback.EpochStart(this);
+        }
+        var group = new List<TBatch>(Settings.AccumulationSteps);
+        var resumed = Capture();
+        if (skip == 0)
+            epochStart = resumed;
+        else
+            Restore(epochStart); // the loader draws the same order again
+        using var loader = batches.GetEnumerator();
+        try
+        {
+            for (int i = 0; i < skip; i++)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                if (!loader.MoveNext())
+                    throw new InvalidOperationException($"Trainer: the epoch stood at batch {skip}, but the loader now gives only {i}. Resume with the loader that the training began with.");
+                Discard(loader.Current);
+            }
+            if (skip > 0)
+                Restore(resumed);
+            while (true)
+            {
+                var before = Capture();
+                while (group.Count < Settings.AccumulationSteps && loader.MoveNext())
+                    group.Add(loader.Current);
+                if (group.Count == 0)
+                    break;
+                if (stopAsked || Step >= Settings.MaxSteps || cancellation.IsCancellationRequested)
+                {
+                    // What the loader drew for batches that are not trained on must be drawn again when training goes on.
+                    Restore(before);
+                    cancellation.ThrowIfCancellationRequested();
+                    return false;
+                }
+                RunStep(group);
+                group.Clear();
+                AfterStep(progress, clock);
+            }
+        }
+        finally
+        {
+            foreach (var batch in group)
+                Discard(batch);
+            ReadLosses();
+        }
+        if (batchesDone == 0)
+            throw new InvalidOperationException("Trainer: the loader gave no batch. Is the data set empty, or the last, smaller batch left out?");
+        return !stopAsked;
+    }
+
+    /// <summary>One update of the weights by the mean gradient of the batches.</summary>
+    private void RunStep(List<TBatch> group)
+    {
+        try
+        {
+            foreach (var batch in group)
+            {
+                using var scope = new TensorScope();
+                var result = step(batch);
+                Check.That(result.Loss.Elements == 1, $"Trainer: the loss {result.Loss.Shape} is no scalar. Reduce it with Mean() or Sum().");
+                (group.Count == 1 ? result.Loss : result.Loss / group.Count).Backward();
+                unread.Add((result.Loss.Detach().KeepAlive(), result.Output is { Rank: > 0 } output ? output.Shape[0] : 1));
+                Discard(batch);
+            }
+            if (Settings.ClipValue is { } value)
+                GradientClipping.ByValue(Optimizer.Groups.SelectMany(its => its.Parameters), value);
+            if (Settings.ClipNorm is { } norm)
+                GradientClipping.ByNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
+            Optimizer.Step();
+        }
+        finally
+        {
+            // After a failed step too: a part of a gradient must not enter the next.
+            Optimizer.ZeroGrad();
+        }
+        Step++;
+        batchesDone += group.Count;
+    }
+
+    private void AfterStep(IProgress<TrainingProgress>? progress, Stopwatch clock)
+    {
+        double rate = LearningRate;
+        if (Settings.SchedulePeriod == SchedulePeriod.Step)
+            Schedule?.Step();
+        if (unread.Count >= Settings.ReportEvery)
+        {
+            ReadLosses();
+            progress?.Report(new(Epoch, Settings.Epochs, Step, batchesDone, reportLoss.Value, rate, NoMetrics, false, clock.Elapsed));
+            reportLoss.Reset();
+        }
+        foreach (var callback in Callbacks)
+            callback.StepEnd(this);
+        if (Settings.CheckpointEverySteps > 0 && Step % Settings.CheckpointEverySteps == 0)
+            Save(Settings.CheckpointPath!);
+    }
+
+    /// <summary>Reads the losses that are still on the device.</summary>
+    private void ReadLosses()
+    {
+        foreach (var (loss, rows) in unread)
+        {
+            double value = loss.Item();
+            loss.Dispose();
+            epochLoss.Add(value, rows);
+            reportLoss.Add(value, rows);
+        }
+        unread.Clear();
+    }
+
+    private static void Discard(TBatch batch) => (batch as IDisposable)?.Dispose();
+}
