@@ -19,6 +19,20 @@ public sealed partial class Tensor
         return y;
     }
 
+    /// <summary>Makes a tensor of normally distributed numbers.</summary>
+    /// <param name="shape">The shape.</param>
+    /// <param name="mean">The mean.</param>
+    /// <param name="deviation">The standard deviation.</param>
+    /// <param name="generator">The stream; <see cref="Generator.Default"/> if null.</param>
+    /// <param name="device">Where; the CPU if null.</param>
+    /// <param name="type">The element type.</param>
+    public static Tensor Normal(Shape shape, double mean = 0, double deviation = 1, Generator? generator = null, Device? device = null, ElementType type = ElementType.Float32)
+    {
+        var y = NewFloating("Normal", shape, device, type);
+        Sampling.Normal(y.Device.Compute, (generator ?? Generator.Default).Take(y), mean, deviation, y.Slice);
+        return y;
+    }
+
     /// <summary>Makes a tensor of ones and zeros.</summary>
     /// <param name="shape">The shape.</param>
     /// <param name="probability">The probability of a one.</param>

@@ -65,6 +65,12 @@ public class SamplingTests
             Assert.All(drawn, v => Assert.InRange(v, -1, 3 - 1e-9));
             Assert.Equal(1, drawn.Average(), 2 * error);
             Assert.Equal(16 / 12.0, drawn.Select(v => (v - 1) * (v - 1)).Average(), 4 * error);
+            Sampling.Normal(device, Seeded, 2, 0.5, y);
+            drawn = Data.Read(device, y);
+            Assert.Equal(2, drawn.Average(), 0.5 * error);
+            Assert.Equal(0.25, drawn.Select(v => (v - 2) * (v - 2)).Average(), 0.25 * 1.5 * error);
+            Assert.Equal(3 * 0.0625, drawn.Select(v => Math.Pow(v - 2, 4)).Average(), 0.0625 * 10 * error);
+            Assert.Equal(0, drawn.Zip(drawn.Skip(16), (a, b) => (a - 2) * (b - 2)).Average(), 0.25 * error);
             Sampling.Bernoulli(device, Seeded, 0.3, y);
             drawn = Data.Read(device, y);
             Assert.All(drawn, v => Assert.True(v is 0 or 1));
