@@ -51,13 +51,17 @@ internal readonly struct Simd512<T>(Vector512<T> value) : ILane<Simd512<T>, T> w
     public static void StoreIntegers(ArrayView<int> view, int index, int remaining, Simd512<T> value)
     {
         ref int destination = ref Direct.At(ref view, index);
-        if (typeof(T) == typeof(float) && remaining >= Width)
+        if (typeof(T) == typeof(float))
         {
-            Vector512.ConvertToInt32(value.value.As<T, float>()).StoreUnsafe(ref destination);
+            var integers = Vector512.ConvertToInt32(value.value.As<T, float>());
+            if (remaining >= Width)
+                integers.StoreUnsafe(ref destination);
+            else
+                Unsafe.CopyBlockUnaligned(ref Unsafe.As<int, byte>(ref destination), ref Unsafe.As<Vector512<int>, byte>(ref integers), (uint)(remaining * sizeof(int)));
             return;
         }
         for (int i = 0; i < Math.Min(Width, remaining); i++)
-            Unsafe.Add(ref destination, i) = typeof(T) == typeof(float) ? (int)value.value.As<T, float>()[i] : (int)value.value.As<T, double>()[i];
+            Unsafe.Add(ref destination, i) = (int)value.value.As<T, double>()[i];
     }
 
     [IntrinsicImplementation, MethodImpl(Inline)]
