@@ -1,1 +1,3 @@
-Console.WriteLine("TransferEngine");
+using TransferEngine.Cli;
+
+return await CommandLine.Root().Parse(args).InvokeAsync();
