@@ -22,11 +22,21 @@ public sealed record DataLoaderSettings
     public int Prefetch { get; init; }
 }
 
+/// <summary>A loader whose next pass can be chosen: what a checkpoint keeps of it.</summary>
+internal interface IPassed
+{
+    /// <summary>Batches of a pass.</summary>
+    int Count { get; }
+
+    /// <summary>The numbers of the next passes, one a loader in it.</summary>
+    int[] Passes { get; set; }
+}
+
 /// <summary>
 /// Batches of a data set. Each enumeration is a pass and has the next number; the order of a pass depends on the seed and its number, so that setting
 /// <see cref="Epoch"/> resumes a training where it stood. Whoever enumerates disposes the batches.
 /// </summary>
-public sealed class DataLoader : IEnumerable<Batch>
+public sealed class DataLoader : IEnumerable<Batch>, IPassed
 {
     private readonly IDataset data;
     private readonly Device device;
@@ -52,6 +62,8 @@ public sealed class DataLoader : IEnumerable<Batch>
 
     /// <summary>Batches of a pass.</summary>
     public int Count => Settings.DropLast ? data.Count / Settings.BatchSize : (data.Count + Settings.BatchSize - 1) / Settings.BatchSize;
+
+    int[] IPassed.Passes { get => [Epoch]; set => Epoch = value[0]; }
 
     /// <summary>Begins the next pass.</summary>
     public IEnumerator<Batch> GetEnumerator()
@@ -134,10 +146,12 @@ public sealed class DataLoader : IEnumerable<Batch>
 /// </summary>
 /// <param name="source">The source domain's batches.</param>
 /// <param name="target">The target domain's batches.</param>
-public sealed class PairedLoader(DataLoader source, DataLoader target) : IEnumerable<PairedBatch>
+public sealed class PairedLoader(DataLoader source, DataLoader target) : IEnumerable<PairedBatch>, IPassed
 {
     /// <summary>Pairs of a pass.</summary>
     public int Count => source.Count == 0 || target.Count == 0 ? 0 : Math.Max(source.Count, target.Count);
+
+    int[] IPassed.Passes { get => [source.Epoch, target.Epoch]; set => (source.Epoch, target.Epoch) = (value[0], value[1]); }
 
     /// <summary>Begins the next pass.</summary>
     public IEnumerator<PairedBatch> GetEnumerator()

@@ -76,6 +76,18 @@ public abstract partial class Module
     /// <returns>This module.</returns>
     public Module Eval() => Train(false);
 
+    /// <summary>Evaluation mode for everything below, until the result is called, which puts each module back into the mode that it had.</summary>
+    internal Action Evaluate()
+    {
+        (Module Module, bool Trains)[] before = [.. NamedModules().Select(item => (item.Module, item.Module.trains))];
+        Eval();
+        return () =>
+        {
+            foreach (var (module, trained) in before)
+                module.trains = trained;
+        };
+    }
+
     /// <summary>This module, named by nothing, and all below it, each before its children.</summary>
     public IEnumerable<(string Name, Module Module)> NamedModules()
     {
