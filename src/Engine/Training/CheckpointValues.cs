@@ -30,6 +30,9 @@ internal sealed class CheckpointValues : Dictionary<string, string>
         ? value
         : throw new DataFormatException(Path, $"the checkpoint's '{name}' is '{this[name]}', no number.");
 
+    public int[] Integers(string name) => [.. Text(name).Split(';', StringSplitOptions.RemoveEmptyEntries).Select(text =>
+        int.TryParse(text, CultureInfo.InvariantCulture, out int value) ? value : throw new DataFormatException(Path, $"the checkpoint's '{name}' is '{this[name]}', no integers."))];
+
     public GeneratorState[] Generators(string name) => [.. Text(name).Split(';', StringSplitOptions.RemoveEmptyEntries).Select(text =>
     {
         string[] parts = text.Split(':');

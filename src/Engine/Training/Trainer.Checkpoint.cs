@@ -1,3 +1,4 @@
+using TransferEngine.Data;
 using TransferEngine.Serialization;
 
 namespace TransferEngine.Training;
@@ -5,6 +6,9 @@ namespace TransferEngine.Training;
 public partial class Trainer<TBatch>
 {
     private GeneratorState[] epochStart = [];
+    private IPassed? loader;
+    private int[] passes = [];
+    private bool wasLoaded;
 
     /// <summary>
     /// The random streams that the training draws from, in a fixed order: their states are part of a checkpoint, and an epoch that is
@@ -14,7 +18,7 @@ public partial class Trainer<TBatch>
 
     /// <summary>
     /// Saves all that the training needs to go on as if it had not stopped: weights, the optimiser's and schedules' state, random streams, the
-    /// place in the epoch, the best so far. One safetensors file, written beside and renamed; its metadata tells the settings.
+    /// place in the epoch and the loader's pass, the best so far. One safetensors file, written beside and renamed; its metadata tells the settings.
     /// </summary>
     /// <param name="path">The file.</param>
     public void Save(string path)
@@ -50,6 +54,7 @@ public partial class Trainer<TBatch>
             values.Set($"plateau.{name}", value);
         values.Set("generators", Capture());
         values.Set("epoch_start", epochStart);
+        values["loader.passes"] = string.Join(';', passes);
         Safetensors.Save(path, tensors, values);
     }
 
@@ -72,6 +77,7 @@ public partial class Trainer<TBatch>
         Same("schedule", values.Text("schedule"), Schedule?.GetType().Name ?? "none");
         var generators = values.Generators("generators");
         var start = values.Generators("epoch_start");
+        var loaderPasses = values.Integers("loader.passes");
         Same("number of random generators", $"{generators.Length}", $"{Generators.Count}");
         var (step, done, batches) = ((long)values.Number("step"), (int)values.Number("epochs_done"), (int)values.Number("batches_done"));
         int scheduleStep = (int)values.Number("schedule.step"), best = (int)values.Number("best_epoch");
@@ -97,6 +103,7 @@ public partial class Trainer<TBatch>
         }
         Plateau?.LoadStateDict(plateau!);
         (Step, EpochsDone, batchesDone, BestEpoch, stopping, epochStart) = (step, done, batches, best, watch, start);
+        (passes, wasLoaded) = (loaderPasses, true);
         epochLoss.State = loss;
         reportLoss.Reset();
         Restore(generators);

@@ -26,6 +26,7 @@ public partial class Trainer<TBatch>
         var record = new TrainingProgress(Epoch, Settings.Epochs, Step, batchesDone, loss, rate, metrics, true, clock.Elapsed);
         EpochsDone++;
         batchesDone = 0;
+        passes = loader?.Passes ?? [];
         epochLoss.Reset();
         reportLoss.Reset();
         if (isBest && Settings.BestCheckpointPath is { } bestPath)
@@ -42,7 +43,7 @@ public partial class Trainer<TBatch>
     {
         if (Validation is null)
             return NoMetrics;
-        Model.Eval();
+        var putBack = Model.Evaluate();
         try
         {
             using (new NoGrad())
@@ -50,7 +51,7 @@ public partial class Trainer<TBatch>
         }
         finally
         {
-            Model.Train();
+            putBack();
         }
     }
 

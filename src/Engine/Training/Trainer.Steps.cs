@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using TransferEngine.Data;
 
 namespace TransferEngine.Training;
 
@@ -8,7 +9,8 @@ public partial class Trainer<TBatch>
     private bool TrainEpoch(IEnumerable<TBatch> batches, IProgress<TrainingProgress>? progress, Stopwatch clock, CancellationToken cancellation)
     {
         Model.Train();
-        batchesAnnounced = batches is IReadOnlyCollection<TBatch> counted ? counted.Count : 0;
+        loader = batches as IPassed;
+        batchesAnnounced = loader?.Count ?? (batches as IReadOnlyCollection<TBatch>)?.Count ?? 0;
         int skip = batchesDone;
         if (skip == 0)
         {
@@ -21,23 +23,27 @@ public partial class Trainer<TBatch>
             epochStart = resumed;
         else
             Restore(epochStart); // the loader draws the same order again
-        using var loader = batches.GetEnumerator();
+        if (loader is not null && (skip > 0 || wasLoaded) && passes.Length == loader.Passes.Length)
+            loader.Passes = passes;
+        passes = loader?.Passes ?? [];
+        wasLoaded = false;
+        using var source = batches.GetEnumerator();
         try
         {
             for (int i = 0; i < skip; i++)
             {
                 cancellation.ThrowIfCancellationRequested();
-                if (!loader.MoveNext())
+                if (!source.MoveNext())
                     throw new InvalidOperationException($"Trainer: the epoch stood at batch {skip}, but the loader now gives only {i}. Resume with the loader that the training began with.");
-                Discard(loader.Current);
+                Discard(source.Current);
             }
             if (skip > 0)
                 Restore(resumed);
             while (true)
             {
                 var before = Capture();
-                while (group.Count < Settings.AccumulationSteps && loader.MoveNext())
-                    group.Add(loader.Current);
+                while (group.Count < Settings.AccumulationSteps && source.MoveNext())
+                    group.Add(source.Current);
                 if (group.Count == 0)
                     break;
                 if (stopAsked || Step >= Settings.MaxSteps || cancellation.IsCancellationRequested)
