@@ -93,8 +93,8 @@ internal sealed class DigitsDemo(Device device, int seeds)
     private IEnumerable<IAdaptationMethod> Methods(int seed)
     {
         yield return new SourceOnly();
-        yield return new DiscrepancyMethod("mk-mmd", new MaximumMeanDiscrepancy(), weight: 2);
-        yield return new DiscrepancyMethod("coral", new DeepCoral(), weight: 2000);
+        yield return new DiscrepancyMethod("mk-mmd", new MaximumMeanDiscrepancy(), weight: 1, GradientReversal.Warmup);
+        yield return new DiscrepancyMethod("coral", new DeepCoral(), weight: 2000, GradientReversal.Warmup);
         var generator = new Generator((ulong)seed + 100);
         yield return new DomainAdversary(new Sequential(new Linear(128, 128, generator: generator, device: device), new Function(x => x.Relu()), new Linear(128, 1, generator: generator, device: device)));
     }

@@ -145,6 +145,19 @@ public sealed partial class Tensor
         return Graph.Record("To", y, [this], [], (gradient, _) => [gradient.To(home)]);
     }
 
+    /// <summary>The same elements in another type; this tensor if it has it already. A gradient flows back between floating types.</summary>
+    /// <param name="type">The type. Towards Int32 fractions are cut; what it does not hold becomes the nearest it does, NaN 0.</param>
+    public Tensor To(ElementType type)
+    {
+        if (type == ElementType)
+            return this;
+        var y = Allocate(Shape, Device, type);
+        using (var x = new Dense(this))
+            Conversion.Run(Device.Compute, x.Slice, y.Slice);
+        var own = ElementType;
+        return type == ElementType.Int32 || own == ElementType.Int32 ? y : Graph.Record("To", y, [this], [], (gradient, _) => [gradient.To(own)]);
+    }
+
     /// <summary>Makes a tensor of doubles rounded to the type.</summary>
     internal static Tensor FromDoubles(double[] values, Shape shape, Device device, ElementType type) => type switch
     {
