@@ -11,14 +11,15 @@ internal static class FileBytes
     /// <summary>The bytes of a file, of its contents where its name ends in .gz; more than <paramref name="limit"/> are an error before they are held.</summary>
     public static byte[] Read(string path, long limit)
     {
+        limit = Math.Min(limit, Array.MaxLength);
         using var file = File.OpenRead(path);
         if (!path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase))
         {
             if (file.Length > limit)
                 throw TooLong(path, limit);
             var whole = new byte[file.Length];
-            file.ReadExactly(whole);
-            return whole;
+            int read = file.ReadAtLeast(whole, whole.Length, throwOnEndOfStream: false);
+            return read == whole.Length ? whole : throw new DataFormatException(path, $"it shrank from {whole.Length:N0} to {read:N0} bytes while it was read.");
         }
         using var stream = new GZipStream(file, CompressionMode.Decompress);
         return ReadAll(path, stream, limit);
@@ -27,6 +28,7 @@ internal static class FileBytes
     /// <summary>All that a stream gives, growing with what arrives, not with what a header claims.</summary>
     public static byte[] ReadAll(string path, Stream stream, long limit)
     {
+        limit = Math.Min(limit, Array.MaxLength);
         try
         {
             using var buffer = new MemoryStream();

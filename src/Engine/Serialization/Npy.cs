@@ -33,25 +33,33 @@ public static partial class Npy
     {
         ArgumentNullException.ThrowIfNull(path);
         var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
+        using var file = File.OpenRead(path);
         try
         {
-            using var file = File.OpenRead(path);
             using var zip = new ZipArchive(file, ZipArchiveMode.Read);
             foreach (var entry in zip.Entries)
             {
                 using var stream = entry.Open();
                 var bytes = FileBytes.ReadAll($"{path}({entry.FullName})", stream, limit);
                 limit -= bytes.Length;
+                if (Checksum(bytes) != entry.Crc32)
+                    throw new DataFormatException(path, $"'{entry.FullName}' is damaged: its checksum is not the one that the archive gives.");
                 string name = entry.FullName.EndsWith(".npy", StringComparison.Ordinal) ? entry.FullName[..^4] : entry.FullName;
-                if (!tensors.TryAdd(name, Parse($"{path}({entry.FullName})", bytes, device ?? Device.Cpu)))
+                if (tensors.ContainsKey(name))
                     throw new DataFormatException(path, $"the archive holds '{entry.FullName}' twice.");
+                tensors.Add(name, Parse($"{path}({entry.FullName})", bytes, device ?? Device.Cpu));
             }
+            return tensors;
         }
-        catch (Exception e) when (e is InvalidDataException or EndOfStreamException or NotSupportedException or ArgumentException)
+        catch (Exception e)
         {
-            throw new DataFormatException(path, $"the zip archive is damaged: {e.Message}", e);
+            foreach (var tensor in tensors.Values)
+                tensor.Dispose();
+            // What ZipArchive throws at fields that contradict each other: of all these, positions outside the file among them.
+            if (e is InvalidDataException or (IOException and not DataFormatException) or NotSupportedException or ArgumentException or OverflowException)
+                throw new DataFormatException(path, $"the zip archive is damaged: {e.Message}", e);
+            throw;
         }
-        return tensors;
     }
 
     /// <summary>Writes an array (version 1), beside the file first, then renamed.</summary>
@@ -78,7 +86,26 @@ public static partial class Npy
         });
     }
 
+    private const int LongestHeader = 65_535, MostAxes = 16;
+
+    private static readonly uint[] ChecksumSteps = [.. Enumerable.Range(0, 256).Select(i =>
+    {
+        uint rest = (uint)i;
+        for (int bit = 0; bit < 8; bit++)
+            rest = (rest >> 1) ^ (0xEDB88320u & (0u - (rest & 1)));
+        return rest;
+    })];
+
     private static ReadOnlySpan<byte> Mark => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
+
+    /// <summary>The CRC-32 of zip archives, which the library's reader does not compare.</summary>
+    private static uint Checksum(ReadOnlySpan<byte> bytes)
+    {
+        uint rest = uint.MaxValue;
+        foreach (byte value in bytes)
+            rest = ChecksumSteps[(byte)(rest ^ value)] ^ (rest >> 8);
+        return ~rest;
+    }
 
     private static Tensor Parse(string path, byte[] bytes, Device device)
     {
@@ -88,12 +115,14 @@ public static partial class Npy
         if (major is < 1 or > 3 || bytes.Length < start)
             throw new DataFormatException(path, $"version {major} of the format; 1 to 3 are read.");
         long length = major == 1 ? BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(8)) : BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(8));
-        if (length > bytes.Length - start)
-            throw new DataFormatException(path, $"the header claims {length:N0} bytes, {bytes.Length - start:N0} are there.");
+        if (length > bytes.Length - start || length > LongestHeader)
+            throw new DataFormatException(path, $"the header claims {length:N0} bytes; {bytes.Length - start:N0} are there, and a header of at most {LongestHeader:N0} is read.");
         string header = Encoding.UTF8.GetString(bytes, start, (int)length);
         Match type = TypePattern().Match(header), order = OrderPattern().Match(header), sizes = ShapePattern().Match(header);
         if (!type.Success || !order.Success || !sizes.Success)
             throw new DataFormatException(path, "the header does not name descr, fortran_order and shape.");
+        if (sizes.Groups[1].ValueSpan.Count(',') > MostAxes)
+            throw new DataFormatException(path, $"the shape has more than {MostAxes} axes, the most that are read.");
         int[] shape;
         Shape checkedShape;
         try
@@ -114,8 +143,8 @@ public static partial class Npy
             "|u1" or "|i1" or "|b1" => 1,
             _ => throw new DataFormatException(path, $"elements of type {type.Groups[1].Value}; little-endian f2, f4, f8, i1, i2, i4, i8, u1, u2 and b1 are read."),
         };
-        if (data.Length != (long)checkedShape.Elements * size || shape.Length > 16)
-            throw new DataFormatException(path, $"{checkedShape} of {size} bytes each want {(long)checkedShape.Elements * size:N0} bytes of data, there are {data.Length:N0}; at most 16 axes are read.");
+        if (data.Length != (long)checkedShape.Elements * size || shape.Length > MostAxes)
+            throw new DataFormatException(path, $"{checkedShape} of {size} bytes each want {(long)checkedShape.Elements * size:N0} bytes of data, there are {data.Length:N0}; at most {MostAxes} axes are read.");
         bool fortran = order.Groups[1].Value == "True";
         Shape stored = fortran ? new Shape([.. shape.Reverse()]) : checkedShape;
         var tensor = type.Groups[1].Value switch
@@ -130,7 +159,12 @@ public static partial class Npy
             "<i8" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, long>(data).ToArray(), Narrow), stored, device),
             _ => Tensor.From(Array.ConvertAll(data.ToArray(), value => (int)value), stored, device),
         };
-        return fortran ? tensor.Permute([.. Enumerable.Range(0, shape.Length).Reverse()]).Contiguous() : tensor;
+        if (!fortran || shape.Length < 2)
+            return tensor;
+        using var columnsFirst = tensor;
+        using var view = tensor.Permute([.. Enumerable.Range(0, shape.Length).Reverse()]);
+        var ordered = view.Contiguous();
+        return ReferenceEquals(ordered, view) ? view.Clone() : ordered;
 
         int Narrow(long value) => value is >= int.MinValue and <= int.MaxValue ? (int)value : throw new DataFormatException(path, $"it holds {value}, which Int32 does not.");
     }

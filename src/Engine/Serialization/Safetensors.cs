@@ -102,14 +102,24 @@ public static class Safetensors
         file.ReadExactly(header);
         var (entries, metadata) = ReadHeader(path, header, file.Length - 8 - length);
         var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
-        foreach (var entry in entries)
+        try
         {
-            var bytes = new byte[entry.End - entry.Begin];
-            file.Position = 8 + length + entry.Begin;
-            file.ReadExactly(bytes);
-            tensors.Add(entry.Name, Convert(path, entry, bytes, device ?? Device.Cpu));
+            foreach (var entry in entries)
+            {
+                var bytes = new byte[entry.End - entry.Begin];
+                file.Position = 8 + length + entry.Begin;
+                if (file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false) < bytes.Length)
+                    throw new DataFormatException(path, $"the file shrank while '{entry.Name}' was read.");
+                tensors.Add(entry.Name, Convert(path, entry, bytes, device ?? Device.Cpu));
+            }
+            return new(tensors, metadata);
         }
-        return new(tensors, metadata);
+        catch
+        {
+            foreach (var tensor in tensors.Values)
+                tensor.Dispose();
+            throw;
+        }
     }
 
     private static void Write<T>(Stream stream, Tensor tensor) where T : unmanaged => stream.Write(MemoryMarshal.AsBytes(tensor.ToArray<T>().AsSpan()));
