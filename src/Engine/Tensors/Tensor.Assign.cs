@@ -18,4 +18,22 @@ public sealed partial class Tensor
         }
         Storage.Version++;
     }
+
+    /// <summary>
+    /// Lets this tensor stand for the memory of another of its shape, on any device and of any type, and its gradient likewise; every holder
+    /// sees that. What a graph saved keeps the memory that it had. For leaves, outside any graph.
+    /// </summary>
+    internal void Become(Func<Tensor, Tensor> conversion)
+    {
+        using var recording = new NoGrad();
+        var values = conversion(this);
+        if (!ReferenceEquals(values, this))
+        {
+            var former = Interlocked.Exchange(ref storage, values.Storage.Retain());
+            (strides, Offset, ElementType) = (values.strides, values.Offset, values.ElementType);
+            former?.Release();
+            values.Dispose();
+        }
+        Grad?.Become(conversion);
+    }
 }

@@ -9,7 +9,7 @@ namespace TransferEngine;
 /// </summary>
 public sealed partial class Tensor : IDisposable
 {
-    private readonly int[]? strides;
+    private int[]? strides;
     private Storage? storage;
 
     /// <summary>A tensor over memory that the caller holds a reference to, which passes to the tensor.</summary>
@@ -33,7 +33,7 @@ public sealed partial class Tensor : IDisposable
     public int Elements => Shape.Elements;
 
     /// <summary>The type of the elements.</summary>
-    public ElementType ElementType { get; }
+    public ElementType ElementType { get; private set; }
 
     /// <summary>Where the elements are.</summary>
     public Device Device => Storage.Device;
@@ -47,7 +47,7 @@ public sealed partial class Tensor : IDisposable
     internal Storage Storage => storage ?? throw new ObjectDisposedException(
         nameof(Tensor), $"A tensor {Shape} was used after it was disposed. Use it before its scope ends, or Keep it there.");
 
-    internal int Offset { get; }
+    internal int Offset { get; private set; }
 
     internal bool IsDisposed => storage is null;
 
