@@ -21,11 +21,7 @@ public sealed class Conv2d : Module
     public Conv2d(int inputs, int outputs, Size2d kernelSize, Size2d? stride = null, Size2d? padding = null, Size2d? dilation = null, int groups = 1,
         bool bias = true, Generator? generator = null, Device? device = null, ElementType type = ElementType.Float32)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(groups, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(inputs, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(outputs, 1);
-        if (inputs % groups != 0 || outputs % groups != 0)
-            throw new ArgumentException($"Conv2d: {inputs} and {outputs} channels do not divide into {groups} groups.", nameof(groups));
+        CheckChannels(nameof(Conv2d), inputs, outputs, groups);
         (this.stride, this.padding, this.dilation, this.groups) = (stride ?? 1, padding ?? 0, dilation ?? 1, groups);
         double bound = 1 / Math.Sqrt((double)inputs / groups * kernelSize.Height * kernelSize.Width);
         Weight = AddParameter("weight", Tensor.Uniform([outputs, inputs / groups, kernelSize.Height, kernelSize.Width], -bound, bound, generator, device, type));
@@ -39,7 +35,19 @@ public sealed class Conv2d : Module
     /// <summary>[outputs], or null.</summary>
     public Tensor? Bias { get; }
 
+    /// <inheritdoc/>
+    internal override bool IsTransparent => !HasHooks;
+
     /// <summary>[N, inputs, H, W] to [N, outputs, H', W'].</summary>
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.Conv2d(Weight, Bias, stride, padding, dilation, groups);
+
+    internal static void CheckChannels(string operation, int inputs, int outputs, int groups)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(groups, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(inputs, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(outputs, 1);
+        if (inputs % groups != 0 || outputs % groups != 0)
+            throw new ArgumentException($"{operation}: {inputs} and {outputs} channels do not divide into {groups} groups.", nameof(groups));
+    }
 }

@@ -16,5 +16,8 @@ public sealed class Dropout : Module
     }
 
     /// <inheritdoc/>
+    internal override bool IsTransparent => !HasHooks;
+
+    /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.Dropout(probability, IsTraining, generator);
 }

@@ -41,6 +41,9 @@ public sealed class Linear : Module
     /// <summary>[outputs], or null.</summary>
     public Tensor? Bias { get; }
 
+    /// <inheritdoc/>
+    internal override bool IsTransparent => !HasHooks;
+
     /// <summary>[..., inputs] to [..., outputs].</summary>
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.Linear(Weight, Bias);

@@ -1,9 +1,18 @@
-using TransferEngine.Kernels;
+using TransferEngine.Serialization;
 
 namespace TransferEngine.Modules;
 
+/// <summary>What loading a state found.</summary>
+/// <param name="Matched">Names whose values were taken over.</param>
+/// <param name="Missing">Names that the model has and the state has not.</param>
+/// <param name="Unexpected">Names that the state has and the model has not.</param>
+/// <param name="Mismatched">Names whose shapes or types differ, with both.</param>
+public sealed record LoadReport(IReadOnlyList<string> Matched, IReadOnlyList<string> Missing, IReadOnlyList<string> Unexpected, IReadOnlyList<string> Mismatched);
+
 public abstract partial class Module
 {
+    private const string BatchCount = "num_batches_tracked";
+
     /// <summary>Parameters and buffers by name, as PyTorch's state_dict; the module's own tensors, not copies.</summary>
     public IReadOnlyDictionary<string, Tensor> StateDict()
     {
@@ -16,41 +25,71 @@ public abstract partial class Module
         return result;
     }
 
-    /// <summary>Copies values into the parameters and buffers of the same names. Either all is copied, or nothing is changed.</summary>
-    /// <param name="state">Tensors by name, on any device, of the same shapes and types.</param>
-    /// <param name="strict">Whether names must agree both ways; otherwise those that only one side has are passed over.</param>
-    /// <exception cref="ArgumentException">A name is missing or unknown, or a tensor has another shape or type; the message lists them.</exception>
-    public void LoadStateDict(IReadOnlyDictionary<string, Tensor> state, bool strict = true)
-    {
-        CheckStateDict(state, strict);
-        foreach (var (name, tensor) in StateDict())
-        {
-            if (state.TryGetValue(name, out var values))
-                tensor.Assign(values);
-        }
-    }
-
-    /// <summary>Throws what <see cref="LoadStateDict"/> would, and changes nothing.</summary>
-    internal void CheckStateDict(IReadOnlyDictionary<string, Tensor> state, bool strict = true)
+    /// <summary>
+    /// Copies values into the parameters and buffers of the same names. Either all that match are copied, or nothing is changed.
+    /// A missing <c>num_batches_tracked</c> is no fault: older files of PyTorch have none.
+    /// </summary>
+    /// <param name="state">Tensors by name, on any device.</param>
+    /// <param name="strict">Whether names, shapes and types must agree both ways; otherwise what differs is passed over, as the head of a model with another number of classes.</param>
+    /// <returns>What was taken over and what was not.</returns>
+    /// <exception cref="ArgumentException">Strict, and a name is missing or unknown, or a tensor has another shape or type; the message lists them.</exception>
+    public LoadReport LoadStateDict(IReadOnlyDictionary<string, Tensor> state, bool strict = true)
     {
         ArgumentNullException.ThrowIfNull(state);
+        var report = Compare(state);
+        if (strict)
+            Refuse(report);
         var own = StateDict();
-        var faults = new List<string>();
+        foreach (string name in report.Matched)
+            own[name].Assign(state[name]);
+        return report;
+    }
+
+    /// <summary>Writes parameters and buffers as a safetensors file, which PyTorch reads too; beside the file and renamed.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="metadata">Texts to keep with them.</param>
+    public void Save(string path, IReadOnlyDictionary<string, string>? metadata = null) => Safetensors.Save(path, StateDict(), metadata);
+
+    /// <summary>Reads parameters and buffers from a safetensors file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="strict">As of <see cref="LoadStateDict"/>.</param>
+    /// <returns>What was taken over and what was not.</returns>
+    /// <exception cref="DataFormatException">The file is no safetensors file, or contradicts itself.</exception>
+    /// <exception cref="ArgumentException">As of <see cref="LoadStateDict"/>.</exception>
+    public LoadReport Load(string path, bool strict = true)
+    {
+        using var scope = new TensorScope();
+        return LoadStateDict(Safetensors.Load(path).Tensors, strict);
+    }
+
+    /// <summary>Throws what a strict <see cref="LoadStateDict"/> would, and changes nothing.</summary>
+    internal void CheckStateDict(IReadOnlyDictionary<string, Tensor> state) => Refuse(Compare(state));
+
+    private LoadReport Compare(IReadOnlyDictionary<string, Tensor> state)
+    {
+        var own = StateDict();
+        List<string> matched = [], missing = [], mismatched = [];
         foreach (var (name, tensor) in own)
         {
             if (!state.TryGetValue(name, out var values))
-            {
-                if (strict)
-                    faults.Add($"{name} is missing");
-            }
+                missing.Add(name);
             else if (values.Shape != tensor.Shape || values.ElementType != tensor.ElementType)
-            {
-                faults.Add($"{name} is {values.ElementType}{values.Shape}, wanted {tensor.ElementType}{tensor.Shape}");
-            }
+                mismatched.Add($"{name} is {values.ElementType}{values.Shape}, wanted {tensor.ElementType}{tensor.Shape}");
+            else
+                matched.Add(name);
         }
-        if (strict)
-            faults.AddRange(state.Keys.Where(name => !own.ContainsKey(name) && !name.EndsWith("num_batches_tracked", StringComparison.Ordinal)).Select(name => $"{name} is unknown"));
-        if (faults.Count > 0)
-            throw new ArgumentException($"{GetType().Name}.LoadStateDict: {string.Join("; ", faults.Take(8))}{(faults.Count > 8 ? $"; and {faults.Count - 8} more" : "")}. Was it saved from another model? Names that differ may be passed over with strict: false.", nameof(state));
+        return new(matched, missing, [.. state.Keys.Where(name => !own.ContainsKey(name))], mismatched);
+    }
+
+    private void Refuse(LoadReport report)
+    {
+        string[] faults =
+        [
+            .. report.Missing.Where(name => name.Split('.')[^1] != BatchCount).Select(name => $"{name} is missing"),
+            .. report.Mismatched,
+            .. report.Unexpected.Select(name => $"{name} is unknown"),
+        ];
+        if (faults.Length > 0)
+            throw new ArgumentException($"{GetType().Name}.LoadStateDict: {string.Join("; ", faults.Take(8))}{(faults.Length > 8 ? $"; and {faults.Length - 8} more" : "")}. Was it saved from another model? What differs is passed over with strict: false.");
     }
 }

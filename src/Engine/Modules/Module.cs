@@ -38,6 +38,14 @@ public abstract partial class Module
     /// <summary>How many freezes hold the module in evaluation, whatever <see cref="Train"/> says.</summary>
     internal int EvaluationHolds { get; set; }
 
+    /// <summary>
+    /// Whether nobody keeps what goes in or comes out: true for layers of this library without hooks, whose outputs a
+    /// <see cref="Sequential"/> may give back once the next layer used them. Code of others may keep anything.
+    /// </summary>
+    internal virtual bool IsTransparent => false;
+
+    private protected bool HasHooks => hooks is not null;
+
     /// <summary>Computes the output, and calls the hooks with it.</summary>
     /// <param name="input">As the module's documentation says.</param>
     public Tensor Forward(Tensor input)
@@ -96,6 +104,21 @@ public abstract partial class Module
         return result;
     }
 
+    /// <summary>A module below by its name, such as <c>features.3</c>; this one by an empty name.</summary>
+    /// <param name="name">As <see cref="NamedModules"/> gives it, or another path to a module that is registered twice.</param>
+    /// <exception cref="ArgumentException">There is none of this name; the message lists those that there are.</exception>
+    public Module GetModule(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        var module = this;
+        foreach (string part in name.Length == 0 ? [] : name.Split('.'))
+        {
+            module = module.children.Find(item => item.Name == part).Module ?? throw new ArgumentException(
+                $"{GetType().Name} has no module '{name}'. Its modules are: {string.Join(", ", NamedModules().Select(item => item.Name).Where(item => item.Length > 0))}.", nameof(name));
+        }
+        return module;
+    }
+
     /// <summary>All parameters, by name.</summary>
     public IEnumerable<(string Name, Tensor Tensor)> NamedParameters() => Named(module => module.parameters);
 
@@ -104,6 +127,36 @@ public abstract partial class Module
 
     /// <summary>All parameters: what an optimiser takes.</summary>
     public IEnumerable<Tensor> Parameters() => NamedParameters().Select(item => item.Tensor);
+
+    /// <summary>
+    /// Moves all parameters, their gradients and the buffers to a device, in place: who holds a parameter sees it moved. State that an optimiser
+    /// keeps already stays behind, so move first.
+    /// </summary>
+    /// <param name="device">Where.</param>
+    /// <returns>This module.</returns>
+    public Module To(Device device)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return Become(tensor => tensor.To(device));
+    }
+
+    /// <summary>Converts all floating parameters, their gradients and the buffers to a type, in place as <see cref="To(Device)"/> moves them.</summary>
+    /// <param name="type">Float32 or Float64.</param>
+    /// <returns>This module.</returns>
+    /// <exception cref="ElementTypeException">The type is Int32.</exception>
+    public Module To(ElementType type) => type == ElementType.Int32
+        ? throw new ElementTypeException($"{GetType().Name}.To: parameters can't be Int32. Use Float32 or Float64.")
+        : Become(tensor => tensor.ElementType == ElementType.Int32 ? tensor : tensor.To(type));
+
+    /// <summary>Says of all parameters whether gradients are wanted. For transfer see the freeze policies, which also settle modes and optimisers.</summary>
+    /// <param name="required">Whether they are.</param>
+    /// <returns>This module.</returns>
+    public Module RequiresGrad(bool required = true)
+    {
+        foreach (var parameter in Parameters())
+            parameter.RequiresGrad = required;
+        return this;
+    }
 
     /// <summary>Drops the gradients of all parameters, and gives their memory back.</summary>
     public void ZeroGrad()
@@ -132,6 +185,21 @@ public abstract partial class Module
         return module;
     }
 
+    /// <summary>Puts a module in the place of a registered child, under its name.</summary>
+    /// <typeparam name="T">Its type.</typeparam>
+    /// <param name="name">The child's name here.</param>
+    /// <param name="module">The new child.</param>
+    /// <returns>The new child.</returns>
+    protected T Replace<T>(string name, T module) where T : Module
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        int place = children.FindIndex(item => item.Name == name);
+        if (place < 0)
+            throw new ArgumentException($"{GetType().Name}: no child '{name}' to replace. Its children are: {string.Join(", ", children.Select(item => item.Name))}.", nameof(name));
+        children[place] = (name, module);
+        return module;
+    }
+
     /// <summary>Registers a parameter: it needs a gradient from now on, and lives until the module is collected.</summary>
     /// <param name="name">Its name here, without a dot.</param>
     /// <param name="tensor">A contiguous floating leaf.</param>
@@ -155,6 +223,37 @@ public abstract partial class Module
         CheckName(name);
         buffers.Add((name, tensor.KeepAlive()));
         return tensor;
+    }
+
+    /// <summary>
+    /// Runs modules one after the other and disposes of what lies between, where nobody else saw it. What backward needs of it holds its own
+    /// reference.
+    /// </summary>
+    private protected static Tensor Chain(Tensor input, IReadOnlyList<Module> modules)
+    {
+        var x = input;
+        bool isOurs = false;
+        for (int i = 0; i < modules.Count; i++)
+        {
+            bool isTransparent = modules[i].IsTransparent;
+            var y = modules[i].Forward(x);
+            if (ReferenceEquals(x, y))
+            {
+                isOurs &= isTransparent;
+                continue;
+            }
+            if (isOurs && isTransparent)
+                x.Dispose();
+            (x, isOurs) = (y, isTransparent);
+        }
+        return x;
+    }
+
+    private Module Become(Func<Tensor, Tensor> conversion)
+    {
+        foreach (var (_, tensor) in NamedParameters().Concat(NamedBuffers()))
+            tensor.Become(conversion);
+        return this;
     }
 
     private static void Walk(string name, Module module, HashSet<Module> seen, List<(string, Module)> result)

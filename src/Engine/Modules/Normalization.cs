@@ -4,12 +4,14 @@ namespace TransferEngine.Modules;
 public interface INormalization;
 
 /// <summary>
-/// Batch normalisation: each channel by the batch's mean and variance in training, by running ones otherwise. PyTorch's
-/// <c>num_batches_tracked</c> is not kept; loading passes over it.
+/// Batch normalisation: each channel by the batch's mean and variance in training, by running ones otherwise.
 /// </summary>
 public abstract class BatchNorm : Module, INormalization
 {
     private readonly double momentum, eps;
+    private readonly Tensor batches;
+    private int count;
+    private (Storage? Memory, int Version) counted;
 
     private protected BatchNorm(int channels, double eps, double momentum, bool affine, Device? device, ElementType type)
     {
@@ -22,6 +24,7 @@ public abstract class BatchNorm : Module, INormalization
         }
         RunningMean = AddBuffer("running_mean", Tensor.Zeros([channels], device, type));
         RunningVar = AddBuffer("running_var", Tensor.Ones([channels], device, type));
+        batches = AddBuffer("num_batches_tracked", Tensor.Zeros([], device, ElementType.Int32));
     }
 
     /// <summary>The factor of each channel, [C], or null.</summary>
@@ -36,13 +39,32 @@ public abstract class BatchNorm : Module, INormalization
     /// <summary>The running variance of each channel, [C].</summary>
     public Tensor RunningVar { get; }
 
+    /// <inheritdoc/>
+    internal override bool IsTransparent => !HasHooks;
+
     /// <summary>Whether an input has the axes that the module is for.</summary>
     private protected abstract bool Takes(int rank);
 
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor input) => Takes(input.Rank)
-        ? input.BatchNorm(RunningMean, RunningVar, Weight, Bias, IsTraining, momentum, eps)
-        : throw new ShapeException($"{GetType().Name}: the input {input.Shape} has {input.Rank} axes, wanted {(this is BatchNorm2d ? "[N, C, H, W]" : "[N, C] or [N, C, L]")}.");
+    protected override Tensor Compute(Tensor input)
+    {
+        if (!Takes(input.Rank))
+            throw new ShapeException($"{GetType().Name}: the input {input.Shape} has {input.Rank} axes, wanted {(this is BatchNorm2d ? "[N, C, H, W]" : "[N, C] or [N, C, L]")}.");
+        var output = input.BatchNorm(RunningMean, RunningVar, Weight, Bias, IsTraining, momentum, eps);
+        if (IsTraining)
+            CountBatch();
+        return output;
+    }
+
+    /// <summary>Counts in the buffer; what it holds is read, which waits for the device, only where another wrote to it since.</summary>
+    private void CountBatch()
+    {
+        if (counted != (batches.Storage, batches.Storage.Version))
+            count = (int)batches.Item();
+        batches.Write(++count);
+        batches.Storage.Version++;
+        counted = (batches.Storage, batches.Storage.Version);
+    }
 }
 
 /// <summary>Batch normalisation of [N, C] or [N, C, L].</summary>
@@ -86,6 +108,9 @@ public sealed class LayerNorm : Module, INormalization
     }
 
     /// <inheritdoc/>
+    internal override bool IsTransparent => !HasHooks;
+
+    /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.LayerNorm(shape, weight, bias, eps);
 }
 
@@ -111,6 +136,9 @@ public sealed class GroupNorm : Module, INormalization
         if (affine)
             (weight, bias) = (AddParameter("weight", Tensor.Ones([channels], device, type)), AddParameter("bias", Tensor.Zeros([channels], device, type)));
     }
+
+    /// <inheritdoc/>
+    internal override bool IsTransparent => !HasHooks;
 
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.GroupNorm(groups, weight, bias, eps);

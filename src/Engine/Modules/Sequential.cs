@@ -3,7 +3,10 @@ using System.Globalization;
 
 namespace TransferEngine.Modules;
 
-/// <summary>Modules one after the other, each getting the output of the one before; named by their places or as given.</summary>
+/// <summary>
+/// Modules one after the other, each getting the output of the one before; named by their places or as given. Outputs in between give
+/// their memory back early where only layers of this library and no hooks saw them.
+/// </summary>
 public sealed class Sequential : Module, IReadOnlyList<Module>
 {
     /// <summary>Modules named 0, 1, 2...</summary>
@@ -36,10 +39,8 @@ public sealed class Sequential : Module, IReadOnlyList<Module>
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor input)
-    {
-        for (int i = 0; i < Children.Count; i++)
-            input = Children[i].Module.Forward(input);
-        return input;
-    }
+    internal override bool IsTransparent => !HasHooks && !Children.Any(child => !child.Module.IsTransparent);
+
+    /// <inheritdoc/>
+    protected override Tensor Compute(Tensor input) => Chain(input, this);
 }

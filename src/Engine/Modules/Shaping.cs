@@ -6,20 +6,23 @@ namespace TransferEngine.Modules;
 public sealed class Flatten(int first = 1, int last = -1) : Module
 {
     /// <inheritdoc/>
+    internal override bool IsTransparent => !HasHooks;
+
+    /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.Flatten(first, last);
 }
 
-/// <summary>The greatest element of each window, [N, C, H, W] to [N, C, H', W'].</summary>
-/// <param name="kernelSize">The window.</param>
-/// <param name="stride">The step of the window; its size if null.</param>
-/// <param name="padding">Places added on each side; 0 if null.</param>
-public sealed class MaxPool2d(Size2d kernelSize, Size2d? stride = null, Size2d? padding = null) : Module
+/// <summary>Passes its input through: what a layer is replaced by to leave it out.</summary>
+public sealed class Identity : Module
 {
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor input) => input.MaxPool2d(kernelSize, stride, padding);
+    internal override bool IsTransparent => !HasHooks;
+
+    /// <inheritdoc/>
+    protected override Tensor Compute(Tensor input) => input;
 }
 
-/// <summary>Any function of one tensor as a module, such as <c>new Function(x => x.Relu())</c>.</summary>
+/// <summary>Any function of one tensor as a module, such as <c>new Function(x => x.Relu() * 2)</c>.</summary>
 /// <param name="function">The function.</param>
 public sealed class Function(Func<Tensor, Tensor> function) : Module
 {

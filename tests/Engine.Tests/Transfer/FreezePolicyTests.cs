@@ -24,7 +24,7 @@ public sealed class FreezePolicyTests
 
     private static Tensor Loss(Tensor output) => (output * output).Sum();
 
-    private Dictionary<string, float[]> Values() => model.StateDict().ToDictionary(item => item.Key, item => item.Value.ToArray<float>());
+    private Dictionary<string, float[]> Values() => model.StateDict().ToDictionary(item => item.Key, item => item.Value.To(ElementType.Float32).ToArray<float>());
 
     [Fact]
     public void Frozen_Modules_Compute_A_Fixed_Function_Whatever_The_Mode()
