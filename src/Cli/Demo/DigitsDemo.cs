@@ -5,6 +5,7 @@ using TransferEngine.Adaptation;
 using TransferEngine.Data;
 using TransferEngine.Modules;
 using TransferEngine.Training;
+using TransferEngine.Transfer;
 
 namespace TransferEngine.Cli;
 
@@ -58,7 +59,7 @@ internal sealed class DigitsDemo(Device device, int seeds)
                 new DataLoader(source, new() { BatchSize = BatchSize, Shuffle = true, DropLast = true, Seed = (ulong)seed }, device),
                 new DataLoader(target.Unlabelled, new() { BatchSize = BatchSize, Shuffle = true, DropLast = true, Seed = (ulong)seed + 1000 }, device));
             adapter.Fit(pairs, new() { Steps = Steps, Schedule = optimizer => new DannSchedule(optimizer, Steps) },
-                new Reporter(progress => report($"seed {seed + 1}: {method.Name}, loss {progress.Loss:F3}", progress.Step, progress.Steps)), cancellation);
+                new Reporter(progress => report($"seed {seed + 1}: {method.Name}, loss {progress.Loss:F3}", (int)progress.Step, Steps)), cancellation);
             Record(method.Name, target.Score(x => head.Forward(features.Forward(x))), clock);
             if (method.Name == "mk-mmd")
                 adapted = features;
@@ -71,22 +72,12 @@ internal sealed class DigitsDemo(Device device, int seeds)
     {
         var clock = Stopwatch.StartNew();
         var (input, label) = target.FewLabelled(LabelsPerClass, (ulong)seed);
-        foreach (var parameter in features.Parameters())
-            parameter.RequiresGrad = false;
-        Tensor fixedFeatures;
+        using var freeze = FreezePolicy.All().Apply(features);
+        Tensor extracted;
         using (new NoGrad())
-            fixedFeatures = features.Forward(input);
-        var head = new Linear(fixedFeatures.Shape[1], 10, generator: new Generator((ulong)seed + 7), device: device);
-        var optimizer = new AdamW(head.Parameters(), 1e-2, weightDecay: 1e-2);
-        const int HeadSteps = 150;
-        for (int step = 1; step <= HeadSteps; step++)
-        {
-            using (new TensorScope())
-                head.Forward(fixedFeatures).CrossEntropy(label).Backward();
-            optimizer.Step();
-            optimizer.ZeroGrad();
-        }
-        report($"seed {seed + 1}: few-shot-head", HeadSteps, HeadSteps);
+            extracted = features.Forward(input);
+        var head = LinearProbe.Fit(extracted, label, classes: 10);
+        report($"seed {seed + 1}: few-shot-head", 1, 1);
         Record("few-shot-head", target.Score(x => head.Forward(features.Forward(x))), clock);
     }
 
@@ -171,9 +162,9 @@ internal sealed class DigitsDemo(Device device, int seeds)
         runs.Count < 2 ? 0 : Math.Sqrt(runs.Sum(run => Math.Pow(run.Accuracy - Mean(runs), 2)) / (runs.Count - 1));
 
     /// <summary>Reports on the calling thread, in order.</summary>
-    private sealed class Reporter(Action<AdaptationProgress> report) : IProgress<AdaptationProgress>
+    private sealed class Reporter(Action<TrainingProgress> report) : IProgress<TrainingProgress>
     {
-        public void Report(AdaptationProgress value) => report(value);
+        public void Report(TrainingProgress value) => report(value);
     }
 
     /// <summary>The target domain: one half to adapt to, whose labels only the few-shot head may ask for, and one to score on.</summary>

@@ -1,13 +1,8 @@
 using TransferEngine.Data;
 using TransferEngine.Modules;
+using TransferEngine.Training;
 
 namespace TransferEngine.Adaptation;
-
-/// <summary>Where an adaptation stands.</summary>
-/// <param name="Step">Steps done.</param>
-/// <param name="Steps">Steps in all.</param>
-/// <param name="Loss">The mean loss of the steps since the last report.</param>
-public readonly record struct AdaptationProgress(int Step, int Steps, double Loss);
 
 /// <summary>How an <see cref="Adapter"/> trains.</summary>
 public sealed record AdapterSettings
@@ -72,48 +67,34 @@ public sealed class Adapter
         return Method.Loss(step) is { } added ? loss + added : loss;
     }
 
-    /// <summary>Trains; a cancelled training leaves the networks as they were after the last whole step.</summary>
+    /// <summary>Trains, and puts the networks into evaluation mode. A cancelled training leaves them as they were after the last whole step.</summary>
     /// <param name="data">The pairs of batches; passes are repeated as long as there are steps.</param>
     /// <param name="settings">How; the defaults if null.</param>
     /// <param name="progress">Hears of the training.</param>
     /// <param name="cancellation">Ends it early.</param>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     /// <exception cref="ArgumentException">The data has no pairs.</exception>
-    public void Fit(PairedLoader data, AdapterSettings? settings = null, IProgress<AdaptationProgress>? progress = null, CancellationToken cancellation = default)
+    public void Fit(PairedLoader data, AdapterSettings? settings = null, IProgress<TrainingProgress>? progress = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(data);
         settings ??= new();
-        if (data.Count == 0 && settings.Steps > 0)
+        if (data.Count == 0)
             throw new ArgumentException("Adapter.Fit: a domain has no batch. Give data, or a smaller batch size.", nameof(data));
-        trained.Train();
         var optimizer = settings.Optimizer?.Invoke(trained.Parameters()) ?? new Adam(trained.Parameters(), 1e-3);
-        var schedule = settings.Schedule?.Invoke(optimizer);
-        var unread = new List<Tensor>();
-        for (int step = 0; step < settings.Steps;)
+        long done = 0;
+        var trainer = new Trainer<PairedBatch>(trained, optimizer, batch => Loss(batch, (double)done++ / settings.Steps))
         {
-            foreach (var pair in data)
+            Schedule = settings.Schedule?.Invoke(optimizer),
+            Settings = new()
             {
-                using var batch = pair;
-                cancellation.ThrowIfCancellationRequested();
-                using (var scope = new TensorScope())
-                {
-                    var loss = Loss(batch, (double)step / settings.Steps);
-                    loss.Backward();
-                    unread.Add(loss.Detach().KeepAlive());
-                }
-                optimizer.Step();
-                optimizer.ZeroGrad();
-                schedule?.Step();
-                if (++step % settings.ReportEvery == 0 || step == settings.Steps)
-                {
-                    progress?.Report(new(step, settings.Steps, unread.Average(loss => loss.Item())));
-                    unread.ForEach(loss => loss.Dispose());
-                    unread.Clear();
-                }
-                if (step >= settings.Steps)
-                    break;
-            }
-        }
+                Epochs = (settings.Steps + data.Count - 1) / data.Count,
+                MaxSteps = settings.Steps,
+                SchedulePeriod = SchedulePeriod.Step,
+                ReportEvery = settings.ReportEvery,
+            },
+        };
+        trained.Train();
+        trainer.Fit(data, progress, cancellation);
         trained.Eval();
     }
 
