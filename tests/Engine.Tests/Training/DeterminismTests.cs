@@ -34,7 +34,7 @@ public sealed class DeterminismTests
             File.Delete(file);
             trainer.Fit(loader);
         }
-        return [.. model.StateDict().Values.SelectMany(tensor => tensor.ToArray<float>())];
+        return [.. model.StateDict().Values.SelectMany(tensor => tensor.To(ElementType.Float32).ToArray<float>())];
 
         Trainer New(TrainerSettings its)
         {
