@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Threading.Channels;
+using TransferEngine.Data.Transforms;
 
 namespace TransferEngine.Data;
 
@@ -20,6 +21,9 @@ public sealed record DataLoaderSettings
 
     /// <summary>Batches that a background thread reads ahead; 0 reads each when it is asked for.</summary>
     public int Prefetch { get; init; }
+
+    /// <summary>What becomes of each row's input, if anything; what it draws depends on <see cref="Seed"/>, the number of the pass and the row alone.</summary>
+    public ITransform? Transform { get; init; }
 }
 
 /// <summary>A loader whose next pass can be chosen: what a checkpoint keeps of it.</summary>
@@ -61,15 +65,16 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
     public int Epoch { get; set; }
 
     /// <summary>Batches of a pass.</summary>
-    public int Count => Settings.DropLast ? data.Count / Settings.BatchSize : (data.Count + Settings.BatchSize - 1) / Settings.BatchSize;
+    public int Count => data.Count / Settings.BatchSize + (Settings.DropLast || data.Count % Settings.BatchSize == 0 ? 0 : 1);
 
     int[] IPassed.Passes { get => [Epoch]; set => Epoch = value[0]; }
 
     /// <summary>Begins the next pass.</summary>
     public IEnumerator<Batch> GetEnumerator()
     {
-        var order = Order(Epoch++);
-        return Settings.Prefetch == 0 ? Direct(order) : Prefetched(order);
+        int epoch = Epoch++;
+        var order = Order(epoch);
+        return Settings.Prefetch == 0 ? Direct(order, epoch) : Prefetched(order, epoch);
     }
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
@@ -79,23 +84,24 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         ? new Generator(unchecked(Settings.Seed * 0x9E3779B97F4A7C15UL + (ulong)epoch + 1)).Permutation(data.Count)
         : [.. Enumerable.Range(0, data.Count)];
 
-    private Batch Read(int[] order, int batch)
+    private Batch Read(int[] order, int epoch, int batch)
     {
         int start = batch * Settings.BatchSize;
-        return data.Read(order.AsSpan(start, Math.Min(Settings.BatchSize, order.Length - start)), device);
+        var rows = order.AsSpan(start, Math.Min(Settings.BatchSize, order.Length - start));
+        return Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch) : data.Read(rows, device);
     }
 
-    private IEnumerator<Batch> Direct(int[] order)
+    private IEnumerator<Batch> Direct(int[] order, int epoch)
     {
         for (int batch = 0; batch < Count; batch++)
-            yield return Read(order, batch);
+            yield return Read(order, epoch, batch);
     }
 
-    private IEnumerator<Batch> Prefetched(int[] order)
+    private IEnumerator<Batch> Prefetched(int[] order, int epoch)
     {
         using var ended = new CancellationTokenSource();
         var channel = Channel.CreateBounded<Batch>(Settings.Prefetch);
-        var reader = Task.Run(() => Fill(order, channel.Writer, ended.Token));
+        var reader = Task.Run(() => Fill(order, epoch, channel.Writer, ended.Token));
         try
         {
             // An error of the reader surfaces here, after the batches before it.
@@ -114,13 +120,13 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         }
     }
 
-    private async Task Fill(int[] order, ChannelWriter<Batch> writer, CancellationToken ended)
+    private async Task Fill(int[] order, int epoch, ChannelWriter<Batch> writer, CancellationToken ended)
     {
         try
         {
             for (int batch = 0; batch < Count; batch++)
             {
-                var read = Read(order, batch);
+                var read = Read(order, epoch, batch);
                 try
                 {
                     await writer.WriteAsync(read, ended).ConfigureAwait(false);
@@ -162,7 +168,16 @@ public sealed class PairedLoader(DataLoader source, DataLoader target) : IEnumer
             for (int pair = 0; pair < Count; pair++)
             {
                 var batch = Next(source, ref left);
-                var unlabelled = Next(target, ref right);
+                Batch unlabelled;
+                try
+                {
+                    unlabelled = Next(target, ref right);
+                }
+                catch
+                {
+                    batch.Dispose();
+                    throw;
+                }
                 unlabelled.Target.Dispose();
                 yield return new(batch, unlabelled.Input);
             }

@@ -40,7 +40,7 @@ public sealed record PairedBatch(Batch Source, Tensor TargetInput) : IDisposable
 }
 
 /// <summary>A data set in memory: tensors whose first axes are the rows.</summary>
-public sealed class TensorDataset : IDataset
+public sealed partial class TensorDataset : IDataset
 {
     /// <param name="inputs">[N, ...].</param>
     /// <param name="targets">[N, ...].</param>
@@ -65,11 +65,23 @@ public sealed class TensorDataset : IDataset
     public int Count => Inputs.Shape[0];
 
     /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">A row is not there.</exception>
     public Batch Read(ReadOnlySpan<int> rows, Device device)
     {
+        ArgumentNullException.ThrowIfNull(device);
+        CheckRows("TensorDataset", rows, Count);
         using var recording = new NoGrad();
         using var index = Tensor.From(rows, [rows.Length], Inputs.Device);
-        return new(Move(Inputs.IndexSelect(0, index)), Move(Targets.IndexSelect(0, index)));
+        var input = Move(Inputs.IndexSelect(0, index));
+        try
+        {
+            return new(input, Move(Targets.IndexSelect(0, index)));
+        }
+        catch
+        {
+            input.Dispose();
+            throw;
+        }
 
         Tensor Move(Tensor selected)
         {
@@ -79,22 +91,44 @@ public sealed class TensorDataset : IDataset
             return moved;
         }
     }
+
+    /// <summary>Rows are checked here: on a GPU the selection does not look.</summary>
+    internal static void CheckRows(string data, ReadOnlySpan<int> rows, int count)
+    {
+        foreach (int row in rows)
+        {
+            if ((uint)row >= (uint)count)
+                throw new ArgumentOutOfRangeException(nameof(rows), row, $"{data}: there is no row {row} among {count}, 0 to {count - 1}.");
+        }
+    }
 }
 
 /// <summary>Some rows of another data set, in an order of their own.</summary>
 /// <param name="data">The data set.</param>
-/// <param name="rows">Which of its rows.</param>
+/// <param name="rows">Which of its rows; copied.</param>
+/// <exception cref="ArgumentOutOfRangeException">A row is not in the data set.</exception>
 public sealed class Subset(IDataset data, IReadOnlyList<int> rows) : IDataset
 {
+    private readonly int[] rows = Checked(data, rows);
+
     /// <inheritdoc/>
-    public int Count => rows.Count;
+    public int Count => rows.Length;
 
     /// <inheritdoc/>
     public Batch Read(ReadOnlySpan<int> subset, Device device)
     {
+        TensorDataset.CheckRows("Subset", subset, Count);
         var chosen = new int[subset.Length];
         for (int i = 0; i < chosen.Length; i++)
             chosen[i] = rows[subset[i]];
         return data.Read(chosen, device);
+    }
+    private static int[] Checked(IDataset data, IReadOnlyList<int> rows)
+    {
+        ArgumentNullException.ThrowIfNull(data);
+        ArgumentNullException.ThrowIfNull(rows);
+        int[] copy = [.. rows];
+        TensorDataset.CheckRows("Subset", copy, data.Count);
+        return copy;
     }
 }

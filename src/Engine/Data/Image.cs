@@ -1,0 +1,146 @@
+using System.Buffers;
+using StbImageSharp;
+using TransferEngine.Serialization;
+
+namespace TransferEngine.Data;
+
+/// <summary>Decodes JPEG, PNG and BMP and resizes what it decoded. Files are checked before anything of their claimed size is allocated.</summary>
+internal static class Image
+{
+    // A JPEG block of 64 pixels takes a bit at the least, and deflate packs 1,032 bytes of eight 1-bit pixels into one: a file that claims more pixels
+    // a byte than this lies.
+    private const long MostPixelsPerByte = 10_000;
+
+    /// <summary>Reads one image into <paramref name="result"/>, [channels, height, width] in 0 to 1.</summary>
+    /// <exception cref="DataFormatException">The file is no image, is damaged, or claims too many pixels.</exception>
+    public static void Read(string path, int channels, int height, int width, long pixelLimit, Span<float> result)
+    {
+        var image = Decode(path, channels, pixelLimit);
+        Resize(image.Data, channels, image.Height, image.Width, height, width, result);
+    }
+
+    private static ImageResult Decode(string path, int channels, long pixelLimit)
+    {
+        byte[] bytes = FileBytes.Read(path, FileBytes.DefaultLimit);
+        bool jpeg = bytes.AsSpan().StartsWith((ReadOnlySpan<byte>)[0xFF, 0xD8, 0xFF]);
+        if (!jpeg && !bytes.AsSpan().StartsWith((ReadOnlySpan<byte>)[0x89, (byte)'P', (byte)'N', (byte)'G']) && !bytes.AsSpan().StartsWith("BM"u8))
+            throw new DataFormatException(path, "it is no JPEG, PNG or BMP.");
+        try
+        {
+            using var stream = new MemoryStream(bytes, writable: false);
+            var info = ImageInfo.FromStream(stream) ?? throw new DataFormatException(path, "its header can't be read.");
+            long pixels = (long)info.Width * info.Height, most = Math.Min(pixelLimit, bytes.Length * MostPixelsPerByte);
+            if (info.Width <= 0 || info.Height <= 0 || pixels > most)
+                throw new DataFormatException(path, $"its header claims {info.Width} x {info.Height} pixels; from 1 to {most:N0} pixels are read of a file of {bytes.Length:N0} bytes.");
+            // The decoder fills up what a truncated JPEG lacks; a photograph with a grey half is no input.
+            if (jpeg && !EndsAsJpeg(bytes))
+                throw new DataFormatException(path, "the JPEG is truncated: its end is not marked.");
+            var image = ImageResult.FromMemory(bytes, channels == 1 ? ColorComponents.Grey : ColorComponents.RedGreenBlue);
+            return image.Width == info.Width && image.Height == info.Height && image.Data.Length == pixels * channels
+                ? image
+                : throw new DataFormatException(path, $"its header claims {info.Width} x {info.Height} pixels, {image.Width} x {image.Height} were decoded.");
+        }
+        catch (Exception e) when (e is not (DataFormatException or OutOfMemoryException))
+        {
+            // The decoder throws whatever its bounds checks meet.
+            throw new DataFormatException(path, $"the image is damaged: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Whether the end mark follows the first scan; marks in a thumbnail, which lies in a segment before it, don't count.</summary>
+    private static bool EndsAsJpeg(ReadOnlySpan<byte> bytes)
+    {
+        for (int at = 2; at + 4 <= bytes.Length && bytes[at] == 0xFF;)
+        {
+            if (bytes[at + 1] == 0xFF)
+            {
+                at++;
+                continue;
+            }
+            if (bytes[at + 1] == 0xDA)
+                return bytes[at..].IndexOf((ReadOnlySpan<byte>)[0xFF, 0xD9]) >= 0;
+            at += 2 + ((bytes[at + 2] << 8) | bytes[at + 3]);
+        }
+        // Segments that can't be followed are the decoder's to judge.
+        return true;
+    }
+
+    /// <summary>
+    /// Bilinear, and antialiased where it shrinks: the triangle widens with the scale, as in Pillow's and torchvision's resize. Pixels are [height, width,
+    /// channels] bytes, the result [channels, height, width] in 0 to 1.
+    /// </summary>
+    internal static void Resize(ReadOnlySpan<byte> pixels, int channels, int fromHeight, int fromWidth, int height, int width, Span<float> result)
+    {
+        var across = new Taps(fromWidth, width);
+        var down = new Taps(fromHeight, height);
+        float[] rented = ArrayPool<float>.Shared.Rent(checked(fromHeight * width * channels));
+        for (int y = 0; y < fromHeight; y++)
+        {
+            var row = pixels.Slice(y * fromWidth * channels, fromWidth * channels);
+            for (int channel = 0; channel < channels; channel++)
+            {
+                var narrowed = rented.AsSpan((channel * fromHeight + y) * width, width);
+                for (int x = 0; x < width; x++)
+                {
+                    int first = across.First[x];
+                    float sum = 0;
+                    var weights = across.Of(x);
+                    for (int i = 0; i < weights.Length; i++)
+                        sum += weights[i] * row[(first + i) * channels + channel];
+                    narrowed[x] = sum;
+                }
+            }
+        }
+        for (int channel = 0; channel < channels; channel++)
+        {
+            for (int y = 0; y < height; y++)
+            {
+                var line = result.Slice((channel * height + y) * width, width);
+                line.Clear();
+                var weights = down.Of(y);
+                for (int i = 0; i < weights.Length; i++)
+                {
+                    float weight = weights[i];
+                    var narrowed = rented.AsSpan((channel * fromHeight + down.First[y] + i) * width, width);
+                    for (int x = 0; x < line.Length; x++)
+                        line[x] += weight * narrowed[x];
+                }
+                // Weights add up to 1 but for rounding.
+                for (int x = 0; x < line.Length; x++)
+                    line[x] = Math.Min(line[x] / 255, 1);
+            }
+        }
+        ArrayPool<float>.Shared.Return(rented);
+    }
+
+    /// <summary>For each place of the result, the first place that it is made of and the weights of that and the next ones.</summary>
+    private readonly struct Taps
+    {
+        private readonly float[] weights;
+        private readonly int[] counts;
+        private readonly int most;
+
+        public Taps(int from, int to)
+        {
+            double scale = (double)from / to, reach = Math.Max(scale, 1);
+            most = (int)Math.Ceiling(2 * reach) + 2;
+            (First, counts, weights) = (new int[to], new int[to], new float[to * most]);
+            for (int place = 0; place < to; place++)
+            {
+                double centre = (place + 0.5) * scale, sum = 0;
+                int low = Math.Max(0, (int)(centre - reach + 0.5)), high = Math.Min(from, (int)(centre + reach + 0.5));
+                for (int i = low; i < high; i++)
+                    sum += Triangle((i + 0.5 - centre) / reach);
+                for (int i = low; i < high; i++)
+                    weights[place * most + i - low] = (float)(Triangle((i + 0.5 - centre) / reach) / sum);
+                (First[place], counts[place]) = (low, high - low);
+            }
+        }
+
+        public int[] First { get; }
+
+        public ReadOnlySpan<float> Of(int place) => weights.AsSpan(place * most, counts[place]);
+
+        private static double Triangle(double x) => Math.Max(0, 1 - Math.Abs(x));
+    }
+}

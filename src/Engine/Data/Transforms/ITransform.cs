@@ -1,0 +1,97 @@
+using System.Buffers;
+
+namespace TransferEngine.Data.Transforms;
+
+/// <summary>
+/// Changes the input of one row while it is loaded, such as an image [C, H, W]. A <see cref="DataLoader"/> gives each row random numbers that depend on its
+/// seed, the number of the pass and the row alone: the same augmentation comes whatever the batch, the prefetch or the thread.
+/// </summary>
+public interface ITransform
+{
+    /// <summary>The shape that a row of some shape becomes.</summary>
+    /// <param name="row">The row's shape, without the axis of the batch.</param>
+    /// <exception cref="ShapeException">Rows of this shape can't be taken.</exception>
+    Shape Output(Shape row);
+
+    /// <summary>Changes a row. Called from several threads.</summary>
+    /// <param name="row">The row's values.</param>
+    /// <param name="shape">Its shape.</param>
+    /// <param name="result">Where all values of the result go; it does not overlap the row.</param>
+    /// <param name="random">The row's random numbers.</param>
+    void Apply(ReadOnlySpan<float> row, Shape shape, Span<float> result, Generator random);
+}
+
+/// <summary>Transforms one after the other.</summary>
+/// <param name="transforms">In the order in which they are applied.</param>
+public sealed class Compose(params ITransform[] transforms) : ITransform
+{
+    /// <inheritdoc/>
+    public Shape Output(Shape row) => transforms.Aggregate(row, (shape, transform) => transform.Output(shape));
+
+    /// <inheritdoc/>
+    public void Apply(ReadOnlySpan<float> row, Shape shape, Span<float> result, Generator random)
+    {
+        if (transforms.Length == 0)
+        {
+            row.CopyTo(result);
+            return;
+        }
+        float[]? held = null;
+        for (int i = 0; i < transforms.Length; i++)
+        {
+            var next = transforms[i].Output(shape);
+            float[]? made = i == transforms.Length - 1 ? null : ArrayPool<float>.Shared.Rent(next.Elements);
+            transforms[i].Apply(held is null ? row : held.AsSpan(0, shape.Elements), shape, made is null ? result : made.AsSpan(0, next.Elements), random);
+            if (held is not null)
+                ArrayPool<float>.Shared.Return(held);
+            (held, shape) = (made, next);
+        }
+    }
+}
+
+/// <summary>Applies a transform to the rows of a batch.</summary>
+internal static class Transformed
+{
+    public static Batch Read(IDataset data, ReadOnlySpan<int> rows, Device device, ITransform transform, ulong seed, int epoch)
+    {
+        // Rows are changed in the host's memory, before they move to the device.
+        using var batch = data.Read(rows, Device.Cpu);
+        var input = batch.Input;
+        if (input.ElementType != ElementType.Float32)
+            throw new ElementTypeException($"Transform: input {input.Shape} is {input.ElementType}, wanted Float32. Convert the data set's inputs with To(ElementType.Float32).");
+        if (input.Rank == 0 || input.Shape[0] != rows.Length)
+            throw new ShapeException($"Transform: the data set gave {input.Shape} for {rows.Length} rows, wanted a first axis of {rows.Length}.");
+        Shape shape = input.Shape.Span[1..].ToArray(), made = transform.Output(shape), whole = (int[])[rows.Length, .. made];
+        float[] values = input.ToArray<float>(), changed = ArrayPool<float>.Shared.Rent(whole.Elements);
+        try
+        {
+            int[] numbers = rows.ToArray();
+            var errors = new Exception?[numbers.Length];
+            Parallel.For(0, numbers.Length, i =>
+            {
+                try
+                {
+                    var random = new Generator(unchecked(((seed ^ 0xD1B54A32D192ED03UL) * 0x9E3779B97F4A7C15UL + (ulong)epoch) * 0xBF58476D1CE4E5B9UL + (ulong)numbers[i]));
+                    transform.Apply(values.AsSpan(i * shape.Elements, shape.Elements), shape, changed.AsSpan(i * made.Elements, made.Elements), random);
+                }
+                catch (Exception e)
+                {
+                    errors[i] = e;
+                }
+            });
+            if (Array.Find(errors, error => error is not null) is { } first)
+                System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(first);
+            var target = batch.Target.To(device);
+            return new(Tensor.From<float>(changed.AsSpan(0, whole.Elements), whole, device), ReferenceEquals(target, batch.Target) ? target.Alias() : target);
+        }
+        finally
+        {
+            ArrayPool<float>.Shared.Return(changed);
+        }
+    }
+
+    /// <summary>The sizes of an image, or the error that says what was given.</summary>
+    public static (int Channels, int Height, int Width) Image(string transform, Shape row) => row.Rank == 3
+        ? (row[0], row[1], row[2])
+        : throw new ShapeException($"{transform}: a row of shape {row} is no image, wanted [channels, height, width].");
+}
