@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
 
 namespace TransferEngine.Kernels;
 
@@ -41,12 +42,15 @@ internal sealed unsafe class WorkerTeam : IDisposable
         }
     }
 
-    /// <summary>Executes items 0 to <paramref name="count"/> - 1 of <paramref name="body"/>, in no order; returns when all are done.</summary>
+    /// <summary>
+    /// Executes items 0 to <paramref name="count"/> - 1 of <paramref name="body"/>, in no order; returns when all are done. Where an item throws,
+    /// on whichever thread, items not begun are left out and the exception comes out of here once no worker looks at the body any more.
+    /// </summary>
     public void Run<TBody>(int count, ref TBody body) where TBody : struct, IWork
     {
-        if (count == 1 || workers.Length == 0 || !gate.TryEnter())
+        if (count == 1 || workers.Length == 0 || gate.IsHeldByCurrentThread || !gate.TryEnter())
         {
-            // Another thread has the team: this one does its own work rather than wait.
+            // Another thread has the team, or an item of this one's launch: it does its own work rather than wait.
             for (int i = 0; i < count; i++)
                 body.Execute(i);
             return;
@@ -67,7 +71,7 @@ internal sealed unsafe class WorkerTeam : IDisposable
             while (Volatile.Read(ref working) > 0)
                 spinner.SpinOnce(sleep1Threshold: -1);
             if (failure is not null)
-                throw new InvalidOperationException($"A kernel failed on a worker thread: {failure.Message}", failure);
+                ExceptionDispatchInfo.Throw(failure);
         }
         finally
         {
@@ -86,8 +90,17 @@ internal sealed unsafe class WorkerTeam : IDisposable
     private void Take()
     {
         int count = items;
-        for (int i = Interlocked.Increment(ref next) - 1; i < count; i = Interlocked.Increment(ref next) - 1)
-            execute(kernel, i);
+        try
+        {
+            for (int i = Interlocked.Increment(ref next) - 1; i < count; i = Interlocked.Increment(ref next) - 1)
+                execute(kernel, i);
+        }
+        catch (Exception e)
+        {
+            // The caller, too, must stay until the last worker is done: the body is on its stack.
+            Volatile.Write(ref failure, e);
+            Volatile.Write(ref next, count);
+        }
     }
 
     private void Start(int count)
@@ -130,15 +143,7 @@ internal sealed unsafe class WorkerTeam : IDisposable
             seen = Volatile.Read(ref generation);
             if (Volatile.Read(ref stopping))
                 return;
-            try
-            {
-                Take();
-            }
-            catch (Exception e)
-            {
-                failure = e;
-                Volatile.Write(ref next, items);
-            }
+            Take();
             Interlocked.Decrement(ref working);
         }
     }
