@@ -3,11 +3,12 @@ namespace TransferEngine.Tests.Autograd;
 /// <summary>What is recorded, what is refused, hooks, and functions of the user's own.</summary>
 public class AutogradTests
 {
-    private static Tensor Leaf(params double[] values) => new Func<Tensor, Tensor>(x =>
+    private static Tensor Leaf(params double[] values)
     {
+        var x = Tensor.From(values);
         x.RequiresGrad = true;
         return x;
-    })(Tensor.From(values));
+    }
 
     [Fact]
     public void Gradients_accumulate_over_uses_and_passes()
