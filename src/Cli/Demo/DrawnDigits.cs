@@ -40,7 +40,7 @@ internal static class DrawnDigits
 
     private static void Draw((double X, double Y)[][] strokes, Random random, Span<float> image)
     {
-        double slant = 0.2 * Normal(random), turn = 0.1 * Normal(random), pen = 1.6 + 1.5 * random.NextDouble(), narrow = 0.6 + 0.4 * random.NextDouble();
+        double slant = 0.2 * Normal(random), turn = 0.1 * Normal(random), pen = 1.0 + 1.6 * random.NextDouble(), narrow = 0.6 + 0.4 * random.NextDouble();
         double cos = Math.Cos(turn), sin = Math.Sin(turn);
         var drawn = new (double X, double Y)[strokes.Length][];
         double left = double.MaxValue, right = double.MinValue, top = double.MaxValue, bottom = double.MinValue;
@@ -58,9 +58,9 @@ internal static class DrawnDigits
             foreach (var (x, y) in drawn[s])
                 (left, right, top, bottom) = (Math.Min(left, x), Math.Max(right, x), Math.Min(top, y), Math.Max(bottom, y));
         }
-        // The height fills the box, as in the scanned digits, give or take a pixel.
-        double scale = (Fine - 2 - pen - 2.5 * random.NextDouble()) / Math.Max(bottom - top, (right - left) * 0.9);
-        double centreX = Fine / 2.0 + 1.2 * Normal(random) - scale * (left + right) / 2, centreY = Fine / 2.0 + 0.8 * Normal(random) - scale * (top + bottom) / 2;
+        // In the middle of the box with a margin, as a program draws that knows nothing of how the target was cropped: scanned digits fill theirs.
+        double scale = (Fine - 2 - pen) * (0.68 + 0.1 * random.NextDouble()) / Math.Max(bottom - top, right - left);
+        double centreX = Fine / 2.0 + Normal(random) - scale * (left + right) / 2, centreY = Fine / 2.0 + Normal(random) - scale * (top + bottom) / 2;
         Span<float> fine = stackalloc float[Fine * Fine];
         fine.Clear();
         foreach (var stroke in drawn)
@@ -69,7 +69,7 @@ internal static class DrawnDigits
                 Line(fine, stroke[k].X * scale + centreX, stroke[k].Y * scale + centreY, stroke[k + 1].X * scale + centreX, stroke[k + 1].Y * scale + centreY, pen);
         }
         Average(fine, image);
-        double blur = 0.12 * random.NextDouble(), noise = 0.06 * random.NextDouble();
+        double blur = 0.15 * random.NextDouble(), noise = 0.1 * random.NextDouble();
         Spoil(image, (float)blur, noise, random);
     }
 
