@@ -93,7 +93,8 @@ public sealed partial class Tensor
     {
         ArgumentNullException.ThrowIfNull(sizes);
         axis = Shape.Axis(axis);
-        Check.That(sizes.Sum() == Shape[axis], $"Split: sizes [{string.Join(", ", sizes)}] sum to {sizes.Sum()}, but axis {axis} of {Shape} has {Shape[axis]}.");
+        long sum = sizes.Sum(size => (long)size);
+        Check.That(sum == Shape[axis], $"Split: sizes [{string.Join(", ", sizes)}] sum to {sum}, but axis {axis} of {Shape} has {Shape[axis]}.");
         var parts = new Tensor[sizes.Length];
         for (int i = 0, start = 0; i < sizes.Length; start += sizes[i++])
             parts[i] = Narrow(axis, start, sizes[i]);
@@ -133,10 +134,11 @@ public sealed partial class Tensor
         for (int i = 0; i < padding.Length / 2; i++)
         {
             int axis = Rank - 1 - i, before = padding[2 * i], after = padding[2 * i + 1];
-            sizes[axis] += before + after;
-            Check.That(sizes[axis] >= 0, $"Pad: {before} before and {after} after leave axis {axis} of {Shape} with {sizes[axis]} places.");
-            common[axis] = Math.Max(0, common[axis] + Math.Min(before, 0) + Math.Min(after, 0));
-            from += Math.Max(-before, 0) * own[axis];
+            long size = (long)sizes[axis] + before + after;
+            Check.That(size is >= 0 and <= int.MaxValue, $"Pad: {before} before and {after} after leave axis {axis} of {Shape} with {size} places.");
+            sizes[axis] = (int)size;
+            common[axis] = (int)Math.Max(0L, (long)common[axis] + Math.Min(before, 0) + Math.Min(after, 0));
+            from += -Math.Min(before, 0) * own[axis];
         }
         var y = AllocateLike(Shape.Owning(sizes));
         y.Write(value);

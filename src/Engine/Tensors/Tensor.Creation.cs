@@ -61,10 +61,16 @@ public sealed partial class Tensor
     /// <param name="step">The distance; not 0.</param>
     /// <param name="device">Where; the CPU if null.</param>
     /// <param name="type">The element type.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The step is 0, or there is no end to the numbers, or they are none.</exception>
+    /// <exception cref="ShapeException">There are more numbers than a tensor holds.</exception>
     public static Tensor Arange(double start, double end, double step = 1, Device? device = null, ElementType type = ElementType.Float32)
     {
         ArgumentOutOfRangeException.ThrowIfZero(step);
-        int n = (int)Math.Max(0, Math.Ceiling((end - start) / step));
+        double count = Math.Max(0, Math.Ceiling((end - start) / step));
+        if (!double.IsFinite(count))
+            throw new ArgumentOutOfRangeException(nameof(end), end, $"Arange: from {start} to {end} in steps of {step} there is no finite count of numbers.");
+        Check.That(count <= Array.MaxLength, $"Arange: from {start} to {end} in steps of {step} there are {count:N0} numbers, more than a tensor takes. Use a larger step.");
+        int n = (int)count;
         return FromDoubles([.. Enumerable.Range(0, n).Select(i => start + i * step)], [n], device ?? Device.Cpu, type);
     }
 
@@ -72,9 +78,10 @@ public sealed partial class Tensor
     /// <param name="n">The number of rows.</param>
     /// <param name="device">Where; the CPU if null.</param>
     /// <param name="type">The element type.</param>
+    /// <exception cref="ShapeException">It is negative, or there are more elements than a tensor holds.</exception>
     public static Tensor Eye(int n, Device? device = null, ElementType type = ElementType.Float32)
     {
-        var values = new double[n * n];
+        var values = new double[new Shape(n, n).Elements];
         for (int i = 0; i < n; i++)
             values[i * n + i] = 1;
         return FromDoubles(values, [n, n], device ?? Device.Cpu, type);

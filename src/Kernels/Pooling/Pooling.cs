@@ -53,6 +53,8 @@ internal static class Pooling
 
     private static void Max<T, W>(ComputeDevice device, int planes, W rows, W columns, in Slice x, in Slice y, in Slice? indices) where T : unmanaged where W : struct, IWindows
     {
+        if (y.Length == 0)
+            return;
         var places = (indices ?? y).Block.View<int>((indices ?? y).Offset, (indices ?? y).Length);
         int saves = indices is null ? 0 : 1;
         if (device.IsDirect && x.Length > 0 && RowPool.Fits(columns) && rows.Input * columns.Input <= RowPool.NoPlace)
@@ -80,6 +82,8 @@ internal static class Pooling
 
     private static void Average<T, W>(ComputeDevice device, int planes, W rows, W columns, int divisor, in Slice x, in Slice y) where T : unmanaged where W : struct, IWindows
     {
+        if (y.Length == 0)
+            return;
         if (device.IsDirect && x.Length > 0 && RowPool.Fits(columns))
             device.Launch<T, AveragePlanes<T, W>>(Chunks(planes, Chunk(rows, columns)), new(rows, columns, divisor, x.View<T>(), y.View<T>(), planes, Chunk(rows, columns)));
         else

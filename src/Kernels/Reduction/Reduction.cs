@@ -38,6 +38,8 @@ internal static class Reduction
     private static void Run<T, R>(ComputeDevice device, R reduction, in Slice x, int outer, int n, int inner, in Slice y, Slice? centre)
         where T : unmanaged where R : struct, IReduction
     {
+        if (y.Length == 0)
+            return;
         int piece = inner == 1 ? device.IsDirect ? DirectPiece : GpuPiece : 256, pieces = Math.Max(1, (n + piece - 1) / piece);
         if (pieces == 1)
         {
