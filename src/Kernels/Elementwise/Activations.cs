@@ -27,7 +27,7 @@ internal readonly struct Silu : IDifferentiable
 
     public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => x * Elementary.Sigmoid<L, T>(x);
 
-    public L Derivative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged 
+    public L Derivative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged
     {
         var s = Elementary.Sigmoid<L, T>(x);
         return s * (L.Constant(1) + x * (L.Constant(1) - s));

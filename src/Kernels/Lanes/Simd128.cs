@@ -140,7 +140,7 @@ internal readonly struct Simd128<T>(Vector128<T> value) : ILane<Simd128<T>, T> w
     public static T Sum(Simd128<T> x) => Vector128.Sum(x.value);
 
     [IntrinsicImplementation, MethodImpl(Inline)]
-    public static T Product(Simd128<T> x) 
+    public static T Product(Simd128<T> x)
     {
         var y = x.value * Vector128.Shuffle(x.value.AsInt64(), Vector128.Create(1L, 0)).As<long, T>();
         return typeof(T) == typeof(float) ? (y * Vector128.Shuffle(y.AsInt32(), Vector128.Create(1, 0, 3, 2)).As<int, T>()).ToScalar() : y.ToScalar();

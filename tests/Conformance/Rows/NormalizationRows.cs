@@ -15,12 +15,14 @@ internal sealed class NormalizationRows : RowFamily
     {
         int c = shape[1];
         yield return new("BatchNorm", "training", [shape, [c], [c]], x => x[0].BatchNorm(null, null, x[1], x[2], training: true),
-            r => Normalized(r[0], i => i[1], r[1], r[2], i => i[1])) { Tolerance64 = 1e-9, GradientTolerance = 1e-5 };
+            r => Normalized(r[0], i => i[1], r[1], r[2], i => i[1]))
+        { Tolerance64 = 1e-9, GradientTolerance = 1e-5 };
         yield return new("BatchNorm", "plain, with running statistics", [shape], x =>
         {
             Tensor mean = Tensor.Zeros([c], x[0].Device, x[0].ElementType), variance = Tensor.Ones([c], x[0].Device, x[0].ElementType);
             return x[0].BatchNorm(mean, variance, training: true);
-        }, r => Normalized(r[0], i => i[1], null, null, i => i[1])) { Tolerance64 = 1e-9, GradientTolerance = 1e-5 };
+        }, r => Normalized(r[0], i => i[1], null, null, i => i[1]))
+        { Tolerance64 = 1e-9, GradientTolerance = 1e-5 };
     }
 
     private static OperatorRow Layer(int[] shape, int rank, bool affine)
@@ -35,7 +37,8 @@ internal sealed class NormalizationRows : RowFamily
 
     private static OperatorRow Group(int[] shape, int groups, bool affine) => new(
         "GroupNorm", affine ? $"{groups} groups" : $"{groups} groups, plain", affine ? [shape, [shape[1]], [shape[1]]] : [shape], x => affine ? x[0].GroupNorm(groups, x[1], x[2]) : x[0].GroupNorm(groups),
-        r => Normalized(r[0], i => i[0] * groups + i[1] / (shape[1] / groups), affine ? r[1] : null, affine ? r[2] : null, i => i[1])) { Tolerance64 = 1e-9, GradientTolerance = 1e-5 };
+        r => Normalized(r[0], i => i[0] * groups + i[1] / (shape[1] / groups), affine ? r[1] : null, affine ? r[2] : null, i => i[1]))
+    { Tolerance64 = 1e-9, GradientTolerance = 1e-5 };
 
     /// <summary>Normalises the elements of each group by their mean and variance, then scales and shifts by the parameter at a place.</summary>
     private static NdArray Normalized(NdArray x, Func<int[], int> group, NdArray? weight, NdArray? bias, Func<int[], int> place)
