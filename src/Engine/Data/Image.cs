@@ -73,13 +73,17 @@ internal static class Image
     {
         var across = new Taps(fromWidth, width);
         var down = new Taps(fromHeight, height);
-        float[] rented = ArrayPool<float>.Shared.Rent(checked(fromHeight * width * channels));
-        for (int y = 0; y < fromHeight; y++)
+        // One line at a time: narrowed lines of a whole image, of one a pixel wide and millions high, would take many times its size.
+        float[] rented = ArrayPool<float>.Shared.Rent(width);
+        var narrowed = rented.AsSpan(0, width);
+        result[..(channels * height * width)].Clear();
+        for (int y = 0, low = 0; y < fromHeight; y++)
         {
+            while (low < height && down.First[low] + down.Of(low).Length <= y)
+                low++;
             var row = pixels.Slice(y * fromWidth * channels, fromWidth * channels);
             for (int channel = 0; channel < channels; channel++)
             {
-                var narrowed = rented.AsSpan((channel * fromHeight + y) * width, width);
                 for (int x = 0; x < width; x++)
                 {
                     int first = across.First[x];
@@ -89,27 +93,18 @@ internal static class Image
                         sum += weights[i] * row[(first + i) * channels + channel];
                     narrowed[x] = sum;
                 }
-            }
-        }
-        for (int channel = 0; channel < channels; channel++)
-        {
-            for (int y = 0; y < height; y++)
-            {
-                var line = result.Slice((channel * height + y) * width, width);
-                line.Clear();
-                var weights = down.Of(y);
-                for (int i = 0; i < weights.Length; i++)
+                for (int place = low; place < height && down.First[place] <= y; place++)
                 {
-                    float weight = weights[i];
-                    var narrowed = rented.AsSpan((channel * fromHeight + down.First[y] + i) * width, width);
+                    var line = result.Slice((channel * height + place) * width, width);
+                    float weight = down.Of(place)[y - down.First[place]];
                     for (int x = 0; x < line.Length; x++)
                         line[x] += weight * narrowed[x];
                 }
-                // Weights add up to 1 but for rounding.
-                for (int x = 0; x < line.Length; x++)
-                    line[x] = Math.Min(line[x] / 255, 1);
             }
         }
+        // Weights add up to 1 but for rounding.
+        foreach (ref float value in result[..(channels * height * width)])
+            value = Math.Min(value / 255, 1);
         ArrayPool<float>.Shared.Return(rented);
     }
 

@@ -126,6 +126,19 @@ public sealed class ImageFolderTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(1, 100_000)]
+    [InlineData(100_000, 1)]
+    public void A_Long_Thin_Image_Allocates_Nothing_Large(int width, int height)
+    {
+        string path = folder.Write("thin.png", Png(width, height, [.. Enumerable.Repeat((byte)51, width * height)]));
+        var result = new float[3 * 224 * 224];
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Image.Read(path, 3, 224, 224, 1 << 26, result);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 24);
+        Assert.All(result, value => Assert.Equal(0.2f, value, 4));
+    }
+
     [Property(MaxTest = 200)]
     public void Damaged_Images_Are_Read_Or_Named(int seed)
     {
