@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.IO.Compression;
 
 namespace TransferEngine.Serialization;
@@ -7,6 +8,17 @@ internal static class FileBytes
 {
     /// <summary>What a reader takes at the most, decompressed, unless it is told otherwise.</summary>
     public const long DefaultLimit = 1L << 30;
+
+    /// <summary>A gzip header, an empty block and the trailer.</summary>
+    private const int ShortestGzip = 18;
+
+    private static readonly uint[] ChecksumSteps = [.. Enumerable.Range(0, 256).Select(i =>
+    {
+        uint rest = (uint)i;
+        for (int bit = 0; bit < 8; bit++)
+            rest = (rest >> 1) ^ (0xEDB88320u & (0u - (rest & 1)));
+        return rest;
+    })];
 
     /// <summary>The bytes of a file, of its contents where its name ends in .gz; more than <paramref name="limit"/> are an error before they are held.</summary>
     public static byte[] Read(string path, long limit)
@@ -21,8 +33,18 @@ internal static class FileBytes
             int read = file.ReadAtLeast(whole, whole.Length, throwOnEndOfStream: false);
             return read == whole.Length ? whole : throw new DataFormatException(path, $"it shrank from {whole.Length:N0} to {read:N0} bytes while it was read.");
         }
+        Span<byte> trailer = stackalloc byte[8];
+        file.Position = Math.Max(0, file.Length - trailer.Length);
+        if (file.Length < ShortestGzip || file.ReadAtLeast(trailer, trailer.Length, throwOnEndOfStream: false) < trailer.Length)
+            throw new DataFormatException(path, $"{file.Length} bytes, fewer than the {ShortestGzip} of an empty gzip file.");
+        file.Position = 0;
         using var stream = new GZipStream(file, CompressionMode.Decompress);
-        return ReadAll(path, stream, limit);
+        var bytes = ReadAll(path, stream, limit);
+        // The stream takes a missing end for the end: the checksum and length that close the file (of its last member) tell a truncated one.
+        uint checksum = BinaryPrimitives.ReadUInt32LittleEndian(trailer), length = BinaryPrimitives.ReadUInt32LittleEndian(trailer[4..]);
+        return length <= bytes.Length && Checksum(bytes.AsSpan(bytes.Length - (int)length)) == checksum
+            ? bytes
+            : throw new DataFormatException(path, "the compressed data is truncated or damaged: it does not match the checksum and length that end it.");
     }
 
     /// <summary>All that a stream gives, growing with what arrives, not with what a header claims.</summary>
@@ -45,6 +67,15 @@ internal static class FileBytes
         {
             throw new DataFormatException(path, $"the compressed data is damaged: {e.Message}", e);
         }
+    }
+
+    /// <summary>The CRC-32 of gzip and zip, which the library's readers do not always compare.</summary>
+    public static uint Checksum(ReadOnlySpan<byte> bytes)
+    {
+        uint rest = uint.MaxValue;
+        foreach (byte value in bytes)
+            rest = ChecksumSteps[(byte)(rest ^ value)] ^ (rest >> 8);
+        return ~rest;
     }
 
     /// <summary>Writes beside the file and renames: it is the old one or the new one, whatever happens.</summary>

@@ -42,7 +42,7 @@ public static partial class Npy
                 using var stream = entry.Open();
                 var bytes = FileBytes.ReadAll($"{path}({entry.FullName})", stream, limit);
                 limit -= bytes.Length;
-                if (Checksum(bytes) != entry.Crc32)
+                if (FileBytes.Checksum(bytes) != entry.Crc32)
                     throw new DataFormatException(path, $"'{entry.FullName}' is damaged: its checksum is not the one that the archive gives.");
                 string name = entry.FullName.EndsWith(".npy", StringComparison.Ordinal) ? entry.FullName[..^4] : entry.FullName;
                 if (tensors.ContainsKey(name))
@@ -88,24 +88,7 @@ public static partial class Npy
 
     private const int LongestHeader = 65_535, MostAxes = 16;
 
-    private static readonly uint[] ChecksumSteps = [.. Enumerable.Range(0, 256).Select(i =>
-    {
-        uint rest = (uint)i;
-        for (int bit = 0; bit < 8; bit++)
-            rest = (rest >> 1) ^ (0xEDB88320u & (0u - (rest & 1)));
-        return rest;
-    })];
-
     private static ReadOnlySpan<byte> Mark => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
-
-    /// <summary>The CRC-32 of zip archives, which the library's reader does not compare.</summary>
-    private static uint Checksum(ReadOnlySpan<byte> bytes)
-    {
-        uint rest = uint.MaxValue;
-        foreach (byte value in bytes)
-            rest = ChecksumSteps[(byte)(rest ^ value)] ^ (rest >> 8);
-        return ~rest;
-    }
 
     private static Tensor Parse(string path, byte[] bytes, Device device)
     {
