@@ -68,16 +68,16 @@ public sealed partial class Tensor
     /// <summary>Raises each element to a constant power.</summary>
     /// <param name="exponent">The power p.</param>
     /// <returns>The same shape.</returns>
-    /// <remarks>A negative element has integer powers only, elsewhere NaN. Gradient: g p x^(p-1).</remarks>
-    public Tensor Pow(double exponent) => exponent == 0 ? this * 0 + 1 : Unary("Pow", new Power(exponent), (g, x) => g * x.Pow(exponent - 1) * exponent);
+    /// <remarks>A negative element has integer powers only, elsewhere NaN; the power 0 is 1 everywhere, also of NaN. Gradient: g p x^(p-1); 0 everywhere for p = 0.</remarks>
+    public Tensor Pow(double exponent) => Unary("Pow", new Power(exponent), (g, x) => exponent == 0 ? g * 0 : g * x.Pow(exponent - 1) * exponent);
 
     /// <summary>Raises each element to the power that the other tensor holds for it; shapes broadcast.</summary>
     /// <param name="exponent">The powers.</param>
     /// <returns>The broadcast shape.</returns>
-    /// <remarks>Gradients: g b a^(b-1) for the base, g a^b log a for the power, taken as 0 where a is 0.</remarks>
+    /// <remarks>Gradients: g b a^(b-1) for the base, taken as 0 where a and b are 0, as PyTorch's; g a^b log a for the power, with the logarithm taken as 0 where a is 0.</remarks>
     public Tensor Pow(Tensor exponent) => Binary("Pow", default(PowerOf), this, exponent, [this, exponent], static (g, c, sa, sb) =>
     [
-        c.Needs(0) ? (g * c[1] * c[0].Pow(c[1] - 1)).SumTo(sa) : null,
+        c.Needs(0) ? (g * c[1] * c[0].Pow(c[1] - 1 + c[0].Equal(0) * c[1].Equal(0))).SumTo(sa) : null,
         c.Needs(1) ? (g * c[0].Pow(c[1]) * Where(c[0].Equal(0), Zeros(sa, g.Device, g.ElementType), Where(c[0].Equal(0), c[0] + 1, c[0]).Log())).SumTo(sb) : null,
     ]);
 

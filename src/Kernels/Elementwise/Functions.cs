@@ -100,14 +100,14 @@ internal readonly struct Cosine : IDifferentiable
     public L Derivative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => -Elementary.Sin<L, T>(x);
 }
 
-/// <summary>x to a constant power.</summary>
+/// <summary>x to a constant power; derivative 0 everywhere where the power is 0.</summary>
 internal readonly struct Power(double exponent) : IDifferentiable
 {
     public static bool FromOutput => false;
 
     public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => Elementary.Pow<L, T>(x, L.Constant(exponent));
 
-    public L Derivative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => L.Constant(exponent) * Elementary.Pow<L, T>(x, L.Constant(exponent - 1));
+    public L Derivative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => exponent == 0 ? L.Constant(0) : L.Constant(exponent) * Elementary.Pow<L, T>(x, L.Constant(exponent - 1));
 }
 
 /// <summary>The error function, 2/√π times the integral of e^(-t²) from 0 to x.</summary>

@@ -17,6 +17,7 @@ internal sealed class FunctionRows : RowFamily
         .. OperatorRow.Unary("Cos", x => x.Cos(), Math.Cos, row => row with { Range = (-40, 40) }),
         .. OperatorRow.Unary("Erf", x => x.Erf(), Domains.Erf, row => row with { Range = (-4, 4), Tolerance64 = 1e-10 }),
         .. OperatorRow.Unary("Pow", x => x.Pow(3), v => v * v * v, row => row with { Tolerance32 = 1e-5 }),
+        .. OperatorRow.Unary("Pow", x => x.Pow(0), _ => 1),
         .. OperatorRow.Unary("Pow", x => x.Pow(-1.5), v => Math.Pow(v, -1.5), row => Positive(row) with { Tolerance32 = 1e-5 }),
         .. OperatorRow.Binary("Pow", (a, b) => a.Pow(b), Math.Pow, row => Positive(row) with { Tolerance32 = 1e-5 }),
         .. OperatorRow.Unary("Sign", x => x.Sign(), v => Math.Sign(v), NoGradient),
