@@ -71,6 +71,20 @@ public sealed partial class Tensor
     /// <returns>A mask of this shape.</returns>
     public Tensor IsNaN() => Mask("IsNaN", default(IsNaN));
 
+    /// <summary>Whether each element is 0; NaN is not.</summary>
+    /// <returns>A mask of this shape.</returns>
+    public Tensor LogicalNot() => Mask("LogicalNot", new With<Equal>(default, 0));
+
+    /// <summary>Whether each element and that of another tensor are other than 0 (NaN is); shapes broadcast.</summary>
+    /// <param name="other">The other mask.</param>
+    /// <returns>A mask of the broadcast shape.</returns>
+    public Tensor LogicalAnd(Tensor other) => Mask("LogicalAnd", default(LogicalAnd), this, other);
+
+    /// <summary>Whether each element or that of another tensor is other than 0 (NaN is); shapes broadcast.</summary>
+    /// <param name="other">The other mask.</param>
+    /// <returns>A mask of the broadcast shape.</returns>
+    public Tensor LogicalOr(Tensor other) => Mask("LogicalOr", default(LogicalOr), this, other);
+
     /// <summary>Takes the larger of two elements, NaN if either is; shapes broadcast.</summary>
     /// <param name="a">One tensor.</param>
     /// <param name="b">The other.</param>

@@ -50,6 +50,18 @@ internal readonly struct IsNaN : IUnary
     public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => L.IfEqual(x, x, L.Constant(0), L.Constant(1));
 }
 
+/// <summary>Whether both are other than 0, as 1 or 0; NaN is other than 0.</summary>
+internal readonly struct LogicalAnd : IBinary
+{
+    public L Apply<L, T>(L a, L b) where L : unmanaged, ILane<L, T> where T : unmanaged => L.IfEqual(a, L.Constant(0), L.Constant(0), L.IfEqual(b, L.Constant(0), L.Constant(0), L.Constant(1)));
+}
+
+/// <summary>Whether either is other than 0, as 1 or 0; NaN is other than 0.</summary>
+internal readonly struct LogicalOr : IBinary
+{
+    public L Apply<L, T>(L a, L b) where L : unmanaged, ILane<L, T> where T : unmanaged => L.IfEqual(a, L.Constant(0), L.IfEqual(b, L.Constant(0), L.Constant(0), L.Constant(1)), L.Constant(1));
+}
+
 /// <summary>The larger; NaN if either is.</summary>
 internal readonly struct Maximum : IBinary
 {
