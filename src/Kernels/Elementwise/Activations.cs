@@ -34,14 +34,22 @@ internal readonly struct Silu : IDifferentiable
     }
 }
 
-/// <summary>x Φ(x), Φ the standard normal distribution: Hendrycks and Gimpel 2016.</summary>
+/// <summary>x Φ(x), Φ the standard normal distribution: Hendrycks and Gimpel 2016. Its derivative is Φ(x) + x φ(x), φ the density.</summary>
 internal readonly struct Gelu : IDifferentiable
 {
     public static bool FromOutput => false;
 
-    public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => L.Constant(0.5) * x * (L.Constant(1) + Elementary.Erf<L, T>(x * L.Constant(0.70710678118654752)));
+    public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged
+    {
+        var tail = Elementary.NormalTail<L, T>(x, out _);
+        return x * L.IfLess(x, L.Constant(0), tail, L.Constant(1) - tail);
+    }
 
-    public L Derivative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => L.Constant(0.5) * (L.Constant(1) + Elementary.Erf<L, T>(x * L.Constant(0.70710678118654752))) + x * L.Constant(0.39894228040143268) * Elementary.Exp<L, T>(L.Constant(-0.5) * x * x);
+    public L Derivative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged
+    {
+        var tail = Elementary.NormalTail<L, T>(x, out var density);
+        return L.IfLess(x, L.Constant(0), tail, L.Constant(1) - tail) + x * density * L.Constant(0.39894228040143268);
+    }
 }
 
 /// <summary>The tanh approximation of <see cref="Gelu"/>: ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).</summary>

@@ -123,6 +123,54 @@ internal static partial class Elementary
         return L.IfEqual(x, x, y, x);
     }
 
+    /// <summary>
+    /// The standard normal distribution below -|x|, and e^(-x²/2): half of e^(-z²) times a polynomial of 1 / (z + 2.5) (of 1 / (z + 3) in float64), z = |x|/√2,
+    /// that interpolates e^(z²) erfc z at Chebyshev's points. Relative error 1e-7 in float32 near the middle, 1e-13 in float64; nothing cancels in the tail.
+    /// </summary>
+    [MethodImpl(Inline)]
+    public static L NormalTail<L, T>(L x, out L density) where L : unmanaged, ILane<L, T> where T : unmanaged
+    {
+        L z = L.Abs(x) * L.Constant(0.70710678118654752), u, p;
+        density = Exp<L, T>(-z * z);
+        if (L.FractionBits > 30)
+        {
+            u = L.Constant(8.76923076923077) / (L.Min(z, L.Constant(6.5)) + L.Constant(3)) - L.Constant(1.9230769230769234);
+            p = L.Constant(-6.137644158152151e-11);
+            p = L.MultiplyAdd(p, u, L.Constant(1.711458467177042e-11));
+            p = L.MultiplyAdd(p, u, L.Constant(2.844562004066669e-10));
+            p = L.MultiplyAdd(p, u, L.Constant(-1.1654146924337465e-09));
+            p = L.MultiplyAdd(p, u, L.Constant(1.2779873485075468e-09));
+            p = L.MultiplyAdd(p, u, L.Constant(1.9325611963935537e-08));
+            p = L.MultiplyAdd(p, u, L.Constant(-5.372319767301806e-08));
+            p = L.MultiplyAdd(p, u, L.Constant(-2.8677546407611214e-07));
+            p = L.MultiplyAdd(p, u, L.Constant(1.1355417612154343e-06));
+            p = L.MultiplyAdd(p, u, L.Constant(5.445491909029813e-06));
+            p = L.MultiplyAdd(p, u, L.Constant(-1.9943279392598353e-05));
+            p = L.MultiplyAdd(p, u, L.Constant(-0.0001485619474856985));
+            p = L.MultiplyAdd(p, u, L.Constant(0.00010897652504335177));
+            p = L.MultiplyAdd(p, u, L.Constant(0.00449012964004052));
+            p = L.MultiplyAdd(p, u, L.Constant(0.02528367731223499));
+            p = L.MultiplyAdd(p, u, L.Constant(0.08561938913472551));
+            p = L.MultiplyAdd(p, u, L.Constant(0.20549379966160863));
+            p = L.MultiplyAdd(p, u, L.Constant(0.3671310312265148));
+            p = L.MultiplyAdd(p, u, L.Constant(0.31203524151332535));
+        }
+        else
+        {
+            u = L.Constant(7.976190476190475) / (L.Min(z, L.Constant(4.2)) + L.Constant(2.5)) - L.Constant(2.1904761904761902);
+            p = L.Constant(8.002762904855955e-06);
+            p = L.MultiplyAdd(p, u, L.Constant(5.019956353301299e-06));
+            p = L.MultiplyAdd(p, u, L.Constant(-0.00022140223087886937));
+            p = L.MultiplyAdd(p, u, L.Constant(-0.00034584008691514027));
+            p = L.MultiplyAdd(p, u, L.Constant(0.006279363705646059));
+            p = L.MultiplyAdd(p, u, L.Constant(0.04605332669232809));
+            p = L.MultiplyAdd(p, u, L.Constant(0.167487866998776));
+            p = L.MultiplyAdd(p, u, L.Constant(0.38888324923133855));
+            p = L.MultiplyAdd(p, u, L.Constant(0.3918504161775301));
+        }
+        return L.Constant(0.5) * density * p;
+    }
+
     /// <summary>The sine of x and <paramref name="quarters"/> quarter turns.</summary>
     [MethodImpl(Inline)]
     private static L Turned<L, T>(L x, int quarters) where L : unmanaged, ILane<L, T> where T : unmanaged
