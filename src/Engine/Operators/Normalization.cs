@@ -61,21 +61,11 @@ public sealed partial class Tensor
             using var shift = bias is null ? -offset : bias - offset;
             y = ScaledAndShifted(scale, shift);
         }
-        var like = mean;
         var result = Graph.Record("BatchNorm", y, [this, weight ?? mean, bias ?? mean], [this, weight ?? mean, mean, variance], (g, c) =>
         {
             var x = c[0];
             if (c.CreatesGraph)
-            {
-                // A leaf of zeros stands for the bias, whose value no gradient depends on.
-                var zero = bias is null ? null : Zeros([channels], x.Device, x.ElementType);
-                if (zero is not null)
-                    zero.RequiresGrad = true;
-                var w = weight is null ? null : c[1];
-                var inputs = new[] { c.Needs(0) ? x : null, c.Needs(1) ? w : null, c.Needs(2) ? zero : null };
-                var found = new Queue<Tensor>(Gradients(x.ComposedBatchNorm(w, zero, eps), [.. inputs.OfType<Tensor>()], g, createGraph: true));
-                return [.. inputs.Select(input => input is null ? null : found.Dequeue())];
-            }
+                return RecordedGradients(c, g, weight is not null, bias is not null, [channels], (input, w, b) => input.ComposedBatchNorm(w, b, eps));
             using var incoming = new Dense(g);
             using var dense = new Dense(x);
             var (weightGradient, biasGradient) = (x.AllocateLike([channels]), x.AllocateLike([channels]));
@@ -84,7 +74,7 @@ public sealed partial class Tensor
                 batch, channels, size, weightGradient.Slice, biasGradient.Slice, (inputGradient ?? biasGradient).Slice);
             return [inputGradient, c.Needs(1) ? weightGradient : null, c.Needs(2) ? biasGradient : null];
         });
-        like.Dispose();
+        mean.Dispose();
         variance.Dispose();
         return result;
     }
@@ -118,15 +108,7 @@ public sealed partial class Tensor
         {
             var x = c[0];
             if (c.CreatesGraph)
-            {
-                var zero = bias is null ? null : Zeros(normalizedShape, x.Device, x.ElementType);
-                if (zero is not null)
-                    zero.RequiresGrad = true;
-                var w = weight is null ? null : c[1];
-                var inputs = new[] { c.Needs(0) ? x : null, c.Needs(1) ? w : null, c.Needs(2) ? zero : null };
-                var found = new Queue<Tensor>(Gradients(x.ComposedLayerNorm(normalizedShape.Rank, w, zero, eps), [.. inputs.OfType<Tensor>()], g, createGraph: true));
-                return [.. inputs.Select(input => input is null ? null : found.Dequeue())];
-            }
+                return RecordedGradients(c, g, weight is not null, bias is not null, normalizedShape, (input, w, b) => input.ComposedLayerNorm(normalizedShape.Rank, w, b, eps));
             var (inputGradient, weightGradient, biasGradient) = (x.AllocateLike(x.Shape), x.AllocateLike(normalizedShape), x.AllocateLike(normalizedShape));
             using var incoming = new Dense(g);
             using var dense = new Dense(x);
@@ -208,6 +190,23 @@ public sealed partial class Tensor
         Check.That(running.IsContiguous, $"BatchNorm: a running statistic {running.Shape} is a strided view, which can't be changed in place. Pass Contiguous().");
         Elementwise.Zip(running.Device.Compute, new MoveTowards(momentum, scale), running.Slice, value.Slice, running.Slice);
         running.Storage.Version++;
+    }
+
+    /// <summary>The gradients of a normalisation of the saved x and weight, through its composed form, for gradients of gradients.</summary>
+    private static Tensor?[] RecordedGradients(
+        BackwardContext context, Tensor gradient, bool hasWeight, bool hasBias, Shape parameters, Func<Tensor, Tensor?, Tensor?, Tensor> composed)
+    {
+        Tensor x = context[0];
+        Tensor? weight = hasWeight ? context[1] : null, bias = null;
+        if (hasBias)
+        {
+            // A leaf of zeros stands for the bias, whose value no gradient depends on.
+            bias = Zeros(parameters, x.Device, x.ElementType);
+            bias.RequiresGrad = true;
+        }
+        var inputs = new[] { context.Needs(0) ? x : null, context.Needs(1) ? weight : null, context.Needs(2) ? bias : null };
+        var found = new Queue<Tensor>(Gradients(composed(x, weight, bias), [.. inputs.OfType<Tensor>()], gradient, createGraph: true));
+        return [.. inputs.Select(input => input is null ? null : found.Dequeue())];
     }
 
     /// <summary>Batch normalisation by the batch's statistics, in recorded operators.</summary>
