@@ -42,6 +42,8 @@ internal static class Convolution
             return;
         if (device.IsDirect && Depthwise.Serves(s))
             Depthwise.Forward<T>(device, s, x, weight, bias, y);
+        else if (IsFiltered<T>(device, s))
+            Winograd.Forward(device, s, x, weight, new(bias), y);
         else if (device.IsDirect && s.InputLength > 0)
             ImplicitProduct.Forward<T>(device, s, x, weight, bias, y);
         else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.Serves(device, s))
@@ -56,6 +58,8 @@ internal static class Convolution
             return;
         if (device.IsDirect && s.OutputLength > 0 && Depthwise.ServesInputGradient(s))
             Depthwise.InputGradient<T>(device, s, dy, weight, bias, dx);
+        else if (IsFiltered<T>(device, s))
+            Winograd.InputGradient(device, s, dy, weight, new(bias), dx);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.ServesInputGradient(device, s))
@@ -70,6 +74,8 @@ internal static class Convolution
             return;
         if (device.IsDirect && s.OutputLength > 0 && Depthwise.Serves(s))
             Depthwise.WeightGradient<T>(device, s, x, dy, dweight);
+        else if (IsFiltered<T>(device, s))
+            Winograd.WeightGradient(device, s, x, dy, dweight);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.WeightGradient<T>(device, s, x, dy, dweight);
         else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.Serves(device, s))
@@ -77,6 +83,8 @@ internal static class Convolution
         else
             PlainWeightGradient<T>(device, s, x, dy, dweight);
     }
+
+    private static bool IsFiltered<T>(ComputeDevice device, in Conv2dShape s) => device.IsDirect && device.AllowWinograd && typeof(T) == typeof(float) && Winograd.Serves(s);
 
     internal static void PlainForward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged =>
         device.Launch<T, PlainConvolution<T>>(s.OutputLength, new(s, x.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, y.View<T>()));

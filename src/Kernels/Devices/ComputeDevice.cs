@@ -46,6 +46,9 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
     /// <summary>Whether this is ILGPU's CPU accelerator, where barriers are slow and groups small.</summary>
     public bool IsEmulated => accelerator is CPUAccelerator;
 
+    /// <summary>Whether 3 x 3 convolutions may run by minimal filtering, which rounds more than plain sums.</summary>
+    public bool AllowWinograd { get; set; } = true;
+
     /// <summary>The CPU's threads; only on the direct path.</summary>
     public WorkerTeam Team => team ?? throw new NotSupportedException($"{Description.Name} has no worker team: only the CPU device has.");
 

@@ -13,10 +13,12 @@ internal interface ITileSize
 internal readonly struct Tile2x1 : ITileSize { public static int Rows => 2; public static int Vectors => 1; }
 internal readonly struct Tile4x1 : ITileSize { public static int Rows => 4; public static int Vectors => 1; }
 internal readonly struct Tile6x1 : ITileSize { public static int Rows => 6; public static int Vectors => 1; }
+internal readonly struct Tile8x1 : ITileSize { public static int Rows => 8; public static int Vectors => 1; }
 internal readonly struct Tile12x1 : ITileSize { public static int Rows => 12; public static int Vectors => 1; }
 internal readonly struct Tile2x2 : ITileSize { public static int Rows => 2; public static int Vectors => 2; }
 internal readonly struct Tile4x2 : ITileSize { public static int Rows => 4; public static int Vectors => 2; }
 internal readonly struct Tile6x2 : ITileSize { public static int Rows => 6; public static int Vectors => 2; }
+internal readonly struct Tile8x2 : ITileSize { public static int Rows => 8; public static int Vectors => 2; }
 internal readonly struct Tile12x2 : ITileSize { public static int Rows => 12; public static int Vectors => 2; }
 
 /// <summary>
@@ -32,8 +34,10 @@ internal static unsafe class TileKernel
     {
         if (two)
         {
-            if (rows > 6)
+            if (rows > 8)
                 Run<T, L, Tile12x2>(a, line, step, b, width, depth, tile, fresh);
+            else if (rows > 6)
+                Run<T, L, Tile8x2>(a, line, step, b, width, depth, tile, fresh);
             else if (rows > 4)
                 Run<T, L, Tile6x2>(a, line, step, b, width, depth, tile, fresh);
             else if (rows > 2)
@@ -41,8 +45,10 @@ internal static unsafe class TileKernel
             else
                 Run<T, L, Tile2x2>(a, line, step, b, width, depth, tile, fresh);
         }
-        else if (rows > 6)
+        else if (rows > 8)
             Run<T, L, Tile12x1>(a, line, step, b, width, depth, tile, fresh);
+        else if (rows > 6)
+            Run<T, L, Tile8x1>(a, line, step, b, width, depth, tile, fresh);
         else if (rows > 4)
             Run<T, L, Tile6x1>(a, line, step, b, width, depth, tile, fresh);
         else if (rows > 2)
@@ -89,6 +95,9 @@ internal static unsafe class TileKernel
             {
                 (c60, c61) = (from[12], from[13]);
                 (c70, c71) = (from[14], from[15]);
+            }
+            if (S.Rows > 8)
+            {
                 (c80, c81) = (from[16], from[17]);
                 (c90, c91) = (from[18], from[19]);
                 (c100, c101) = (from[20], from[21]);
@@ -132,6 +141,9 @@ internal static unsafe class TileKernel
                 L x7 = L.Splat(a6[line]);
                 c70 = L.MultiplyAdd(x7, b0, c70);
                 c71 = S.Vectors == 2 ? L.MultiplyAdd(x7, b1, c71) : c71;
+            }
+            if (S.Rows > 8)
+            {
                 L x8 = L.Splat(a6[line2]);
                 c80 = L.MultiplyAdd(x8, b0, c80);
                 c81 = S.Vectors == 2 ? L.MultiplyAdd(x8, b1, c81) : c81;
@@ -176,6 +188,9 @@ internal static unsafe class TileKernel
             to[13] = c61;
             to[14] = c70;
             to[15] = c71;
+        }
+        if (S.Rows > 8)
+        {
             to[16] = c80;
             to[17] = c81;
             to[18] = c90;

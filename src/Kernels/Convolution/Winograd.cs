@@ -1,0 +1,385 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace TransferEngine.Kernels;
+
+/// <summary>
+/// 3 x 3 convolutions of stride 1 and their gradients by minimal filtering on the CPU's direct path, float32: tiles of four by four outputs take 36
+/// multiplications for each pair of channels instead of 144. Maps become 36 matrices [tile, channel], filters 36 matrices [channel, channel]; their 36
+/// products become outputs. Lanes are channels throughout, so that no transform has edges; maps are transposed on the way in and out. Each product is
+/// transformed back while it is in the cache. Sums run over channels (over tiles, for the filters' gradient) in order, whatever the number of workers.
+/// </summary>
+internal static unsafe partial class Winograd
+{
+    /// <summary>Outputs along a side of a tile, and the inputs that they read.</summary>
+    private const int Step = 4, Side = 6;
+
+    private const int Points = Side * Side;
+
+    /// <summary>The most elements of transformed maps that are held at once: they stay in the last-level cache.</summary>
+    private const int Capacity = 2 << 20;
+
+    /// <summary>Below these the transforms outweigh what the products save.</summary>
+    private const int LeastChannels = 16, LeastTiles = 12;
+
+    /// <summary>Whether minimal filtering is expected to be the faster way for the outputs of this shape and its gradients.</summary>
+    public static bool Serves(in Conv2dShape s)
+    {
+        if (s.Groups != 1 || s.Channels < LeastChannels || s.Outputs < LeastChannels || !IsPlain(s.Y) || !IsPlain(s.X))
+            return false;
+        return Pays(s.Batch, s.Y.Output, s.X.Output) && Pays(s.Batch, s.Y.Input, s.X.Input);
+    }
+
+    private static bool IsPlain(ConvAxis a) => a.Kernel == 3 && a.Stride == 1 && a.Dilation == 1 && a.Padding <= 2;
+
+    /// <summary>Whether at least half of what full tiles would save is saved.</summary>
+    private static bool Pays(int batch, int height, int width)
+    {
+        var tiles = new Tiles(batch, height, width);
+        return tiles.Columns * (long)tiles.Rows * batch >= LeastTiles && tiles.Columns <= 256 && 9L * height * width >= 2L * Points * tiles.Rows * tiles.Columns;
+    }
+
+    /// <summary>y = tail(x * weight).</summary>
+    public static void Forward(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in ConvolutionTail tail, in Slice y)
+    {
+        var filters = new Filters(weight.Pointer<float>(), s.Channels * 9, 9, 0, 3, 1);
+        Convolve(device, new(x.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, s.Y.Padding, s.X.Padding), filters,
+            new(y.Pointer<float>(), s.Batch, s.Outputs, s.Y.Output, s.X.Output, 0, 0), tail);
+    }
+
+    /// <summary>dx of dy and weight: a convolution of dy with the filters read across and backwards.</summary>
+    public static void InputGradient(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in ConvolutionTail tail, in Slice dx)
+    {
+        var filters = new Filters(weight.Pointer<float>(), 9, s.Channels * 9, 8, -3, -1);
+        Convolve(device, new(dy.Pointer<float>(), s.Batch, s.Outputs, s.Y.Output, s.X.Output, 2 - s.Y.Padding, 2 - s.X.Padding), filters,
+            new(dx.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, 0, 0), tail);
+    }
+
+    /// <summary>dweight of x and dy: for each pair of channels the sum over all tiles.</summary>
+    public static void WeightGradient(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight)
+    {
+        var images = new Maps(x.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, s.Y.Padding, s.X.Padding);
+        var gradients = new Maps(dy.Pointer<float>(), s.Batch, s.Outputs, s.Y.Output, s.X.Output, 0, 0);
+        if (Vector512.IsHardwareAccelerated)
+            Correlate<Simd512<float>>(device, images, gradients, dweight.Pointer<float>());
+        else if (Vector256.IsHardwareAccelerated)
+            Correlate<Simd256<float>>(device, images, gradients, dweight.Pointer<float>());
+        else
+            Correlate<Simd128<float>>(device, images, gradients, dweight.Pointer<float>());
+    }
+
+    private static void Convolve(ComputeDevice device, in Maps from, in Filters filters, in Maps to, in ConvolutionTail tail)
+    {
+        if (Vector512.IsHardwareAccelerated)
+            Convolve<Simd512<float>>(device, from, filters, to, tail);
+        else if (Vector256.IsHardwareAccelerated)
+            Convolve<Simd256<float>>(device, from, filters, to, tail);
+        else
+            Convolve<Simd128<float>>(device, from, filters, to, tail);
+    }
+
+    private static void Convolve<L>(ComputeDevice device, in Maps from, in Filters filters, in Maps to, in ConvolutionTail tail) where L : unmanaged, ILane<L, float>
+    {
+        var tiles = new Tiles(to.Batch, to.Height, to.Width);
+        var bands = new Bands(tiles, from.Channels);
+        var matrices = new Matrices(bands.Rows * tiles.Columns, from.Channels);
+        var block = device.Memory.Rent(matrices.Length * sizeof(float), null);
+        float* transformed = (float*)block.Address;
+        for (int row = 0; row < tiles.AllRows; row += bands.Rows)
+        {
+            int rows = Math.Min(bands.Rows, tiles.AllRows - row);
+            Transform<L, WinogradTransforms.Image>(device, from, tiles, row, rows, transformed, matrices);
+            var work = new ProductWork<L>(device, transformed, matrices, from.Channels, filters, to, tiles, row, rows, tail);
+            device.RunWork(work.Items, ref work);
+        }
+        device.Memory.Return(block);
+    }
+
+    private static void Correlate<L>(ComputeDevice device, in Maps images, in Maps gradients, float* dweight) where L : unmanaged, ILane<L, float>
+    {
+        var tiles = new Tiles(gradients.Batch, gradients.Height, gradients.Width);
+        var bands = new Bands(tiles, Math.Max(images.Channels, gradients.Channels));
+        int most = bands.Rows * tiles.Columns;
+        Matrices right = new(most, images.Channels), left = new(most, gradients.Channels);
+        var block = device.Memory.Rent((right.Length + left.Length) * sizeof(float), null);
+        float* rightMatrices = (float*)block.Address, leftMatrices = rightMatrices + right.Length;
+        var blocks = new CorrelationBlocks<L>(gradients.Channels, images.Channels);
+        bool several = bands.Rows < tiles.AllRows;
+        var sums = several ? device.Memory.Rent(blocks.Items * blocks.Length * sizeof(float), null) : null;
+        for (int row = 0; row < tiles.AllRows; row += bands.Rows)
+        {
+            int rows = Math.Min(bands.Rows, tiles.AllRows - row);
+            Transform<L, WinogradTransforms.Image>(device, images, tiles, row, rows, rightMatrices, right);
+            Transform<L, WinogradTransforms.Gradient>(device, gradients, tiles, row, rows, leftMatrices, left);
+            var work = new CorrelationWork<L>(
+                device, blocks, leftMatrices, left, rightMatrices, right, rows * tiles.Columns, several ? (float*)sums!.Address : null, row == 0, row + rows == tiles.AllRows, dweight);
+            device.RunWork(blocks.Items, ref work);
+        }
+        device.Memory.Return(block);
+        if (sums is not null)
+            device.Memory.Return(sums);
+    }
+
+    private static void Transform<L, F>(ComputeDevice device, in Maps maps, in Tiles tiles, int row, int rows, float* to, in Matrices matrices)
+        where L : unmanaged, ILane<L, float> where F : struct, ISquareTransform
+    {
+        var work = new MapWork<L, F>(device, maps, tiles, row, rows, to, matrices);
+        device.RunWork(work.Items, ref work);
+    }
+
+    /// <summary>Rounds up to a number of cache lines that is odd: what lies such a stride apart falls into different sets of a cache.</summary>
+    private static long Apart(long elements) => ((elements + 15) / 16 | 1) * 16;
+
+    /// <summary>Maps [Batch, Channels, Height, Width] with a border of zeros above and on the left; as wide as needed elsewhere.</summary>
+    private readonly struct Maps(float* data, int batch, int channels, int height, int width, int padY, int padX)
+    {
+        public readonly float* Data = data;
+        public readonly int Batch = batch, Channels = channels, Height = height, Width = width, PadY = padY, PadX = padX;
+
+        public nint Plane => (nint)Height * Width;
+    }
+
+    /// <summary>The filter from channel k to channel i: tap (a, b) lies at i * <c>line</c> + k * <c>step</c> + <c>first</c> + a * <c>down</c> + b * <c>across</c>.</summary>
+    private readonly struct Filters(float* data, nint line, nint step, int first, int down, int across)
+    {
+        public readonly float* Data = data;
+        public readonly nint Line = line, Step = step;
+        public readonly int First = first, Down = down, Across = across;
+    }
+
+    /// <summary>Tiles that cover maps; rows of tiles are counted through the batch.</summary>
+    private readonly struct Tiles(int batch, int height, int width)
+    {
+        public readonly int Rows = (height + Step - 1) / Step, Columns = (width + Step - 1) / Step;
+        public readonly int AllRows = batch * ((height + Step - 1) / Step);
+    }
+
+    /// <summary>Rows of tiles that are transformed and multiplied together: equally many in each band, all if they fit.</summary>
+    private readonly struct Bands
+    {
+        public readonly int Rows;
+
+        public Bands(in Tiles tiles, int channels)
+        {
+            long row = (long)Points * tiles.Columns * channels;
+            int most = (int)Math.Max(1, Capacity / row), count = (tiles.AllRows + most - 1) / most;
+            Rows = (tiles.AllRows + count - 1) / count;
+        }
+    }
+
+    /// <summary>36 matrices [tile, channel] one after the other.</summary>
+    private readonly struct Matrices(int tiles, int channels)
+    {
+        /// <summary>From one tile to the next.</summary>
+        public readonly nint Pitch = (nint)Apart(channels);
+
+        /// <summary>From one matrix to the next; a last tile may be read as if eleven more followed.</summary>
+        public readonly nint Stride = (nint)Apart((tiles + 11) * Apart(channels));
+
+        public long Length => (long)Points * Stride;
+    }
+
+    /// <summary>One work item: a vector of channels of a few rows of tiles.</summary>
+    private struct MapWork<L, F>(ComputeDevice device, Maps maps, Tiles tiles, int row, int rows, float* to, Matrices matrices) : IWork
+        where L : unmanaged, ILane<L, float> where F : struct, ISquareTransform
+    {
+        /// <summary>Tiles of an item at the least: some ten microseconds of work.</summary>
+        private const int TilesPerItem = 128;
+
+        private readonly int groups = (maps.Channels + L.Width - 1) / L.Width, rowsPerItem = Math.Max(1, Math.Min(rows, TilesPerItem / tiles.Columns));
+
+        public readonly int Items => groups * ((rows + rowsPerItem - 1) / rowsPerItem);
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public void Execute(int item)
+        {
+            var (part, group) = Math.DivRem(item, groups);
+            int start = part * rowsPerItem, end = Math.Min(start + rowsPerItem, rows), channel = group * L.Width;
+            int pitch = (tiles.Columns * Step + F.Inputs - Step) * L.Width;
+            var scratch = device.Memory.Rent((F.Inputs * (long)pitch + Points * L.Width) * sizeof(float), null);
+            float* half = (float*)scratch.Address, cells = half + Points * L.Width;
+            new Span<float>(cells, F.Inputs * pitch).Clear();
+            for (int r = start; r < end; r++)
+            {
+                var (image, tileRow) = Math.DivRem(row + r, tiles.Rows);
+                int kept = r > start && tileRow > 0 ? F.Inputs - Step : 0;
+                if (kept > 0)
+                    new Span<float>(cells + Step * pitch, kept * pitch).CopyTo(new Span<float>(cells, kept * pitch));
+                for (int i = kept; i < F.Inputs; i++)
+                    Fill(cells + i * pitch, pitch, image, channel, tileRow * Step - maps.PadY + i);
+                float* into = to + (nint)r * tiles.Columns * matrices.Pitch + channel;
+                for (int t = 0; t < tiles.Columns; t++, into += matrices.Pitch)
+                    WinogradTransforms.Square<L, F>(cells + t * Step * L.Width, pitch, L.Width, half, into, Side * matrices.Stride, matrices.Stride);
+            }
+            device.Memory.Return(scratch);
+        }
+
+        /// <summary>One row of pixels, transposed to [pixel][channel]; pixels past the map's edges stay zero.</summary>
+        private readonly void Fill(float* cells, int pitch, int image, int channel, int line)
+        {
+            if (line < 0 || line >= maps.Height)
+            {
+                new Span<float>(cells, pitch).Clear();
+                return;
+            }
+            int left = maps.PadX, count = Math.Min(maps.Width, pitch / L.Width - left);
+            float* from = maps.Data + ((nint)image * maps.Channels + channel) * maps.Plane + (nint)line * maps.Width;
+            Transposition.Run(from, maps.Plane, cells + left * L.Width, L.Width, Math.Min(L.Width, maps.Channels - channel), count);
+        }
+    }
+
+    /// <summary>One work item: two vectors of output channels of some rows of tiles, from the filters' transform to the finished maps.</summary>
+    private struct ProductWork<L>(
+        ComputeDevice device, float* left, Matrices matrices, int channels, Filters filters, Maps to, Tiles tiles, int row, int rows, ConvolutionTail tail) : IWork
+        where L : unmanaged, ILane<L, float>
+    {
+        /// <summary>Channels whose transformed filters are held at once, and tiles whose products are: both stay in the second-level cache.</summary>
+        private const int Depth = 256, TilesInCache = 64;
+
+        private readonly int panels = (to.Channels + 2 * L.Width - 1) / (2 * L.Width), depth = Math.Min(channels, Depth);
+        private readonly int rowsAtOnce = Math.Max(1, Math.Min(rows, TilesInCache / tiles.Columns));
+        private readonly nint filterStride = (nint)Apart(Math.Min(channels, Depth) * 2L * L.Width);
+        private readonly nint productStride = (nint)Apart((Math.Max(1, Math.Min(rows, TilesInCache / tiles.Columns)) * tiles.Columns + 11) * 2L * L.Width);
+
+        /// <summary>Few panels are shared out by rows as well; each part transforms the filters for itself.</summary>
+        private readonly int Parts => Math.Clamp(4 / panels, 1, (rows + rowsAtOnce - 1) / rowsAtOnce);
+
+        public readonly int Items => panels * Parts;
+
+        public void Execute(int item)
+        {
+            var (panel, part) = Math.DivRem(item, Parts);
+            int lanes = 2 * L.Width, first = panel * lanes, count = Math.Min(lanes, to.Channels - first);
+            int start = (int)((long)rows * part / Parts), end = (int)((long)rows * (part + 1) / Parts);
+            long outputs = (long)Step * Step * tiles.Columns * lanes;
+            var scratch = device.Memory.Rent((Points * (long)(filterStride + productStride) + outputs + Points * L.Width) * sizeof(float), null);
+            float* transformed = (float*)scratch.Address, products = transformed + Points * filterStride, pixels = products + Points * productStride;
+            for (int r = start; r < end; r += rowsAtOnce)
+            {
+                int take = Math.Min(rowsAtOnce, end - r);
+                for (int k = 0; k < channels; k += Depth)
+                {
+                    int deep = Math.Min(Depth, channels - k);
+                    if (r == start || channels > Depth)
+                        TransformFilters(first, count, k, deep, transformed, pixels);
+                    Multiply(left + (nint)r * tiles.Columns * matrices.Pitch + k, take * tiles.Columns, deep, count > L.Width, transformed, products, k == 0);
+                }
+                for (int i = 0; i < take; i++)
+                    Finish(products + (nint)i * tiles.Columns * lanes, row + r + i, first, count, pixels, pixels + outputs);
+            }
+            device.Memory.Return(scratch);
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private readonly void TransformFilters(int first, int count, int k, int deep, float* transformed, float* scratch)
+        {
+            int lanes = 2 * L.Width;
+            float* taps = scratch, half = scratch + 9 * lanes;
+            new Span<float>(taps, 9 * lanes).Clear();
+            for (int p = 0; p < deep; p++)
+            {
+                Transposition.Run(filters.Data + first * filters.Line + (k + p) * filters.Step, filters.Line, taps, lanes, count, 9);
+                for (int v = 0; v < lanes; v += L.Width)
+                {
+                    WinogradTransforms.Square<L, WinogradTransforms.Filter>(
+                        taps + filters.First * lanes + v, filters.Down * lanes, filters.Across * lanes, half, transformed + p * lanes + v, Side * filterStride, filterStride);
+                }
+            }
+        }
+
+        private readonly void Multiply(float* tile, int count, int deep, bool two, float* transformed, float* products, bool fresh)
+        {
+            int lanes = 2 * L.Width, height = PackedProduct.PanelRows<float, L>();
+            for (int point = 0; point < Points; point++)
+            {
+                float* a = tile + point * matrices.Stride, b = transformed + point * filterStride, c = products + point * productStride;
+                for (int t = 0; t < count; t += height)
+                    TileKernel.Run<float, L>(Math.Min(height, count - t), two, a + t * matrices.Pitch, matrices.Pitch, 1, b, lanes, deep, c + t * lanes, fresh);
+            }
+        }
+
+        /// <summary>Products of one row of tiles to rows of pixels [pixel][channel], and these to the maps.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private readonly void Finish(float* products, int tileRow, int first, int count, float* pixels, float* half)
+        {
+            int lanes = 2 * L.Width, used = count > L.Width ? lanes : L.Width;
+            nint pitch = (nint)tiles.Columns * Step * lanes;
+            for (int t = 0; t < tiles.Columns; t++)
+            {
+                for (int v = 0; v < used; v += L.Width)
+                {
+                    WinogradTransforms.Square<L, WinogradTransforms.Output>(
+                        products + t * lanes + v, Side * productStride, productStride, half, pixels + t * Step * lanes + v, pitch, lanes);
+                }
+            }
+            var (image, line) = Math.DivRem(tileRow, tiles.Rows);
+            line *= Step;
+            for (int i = 0; i < Step && line + i < to.Height; i++)
+            {
+                nint at = ((nint)image * to.Channels + first) * to.Plane + (nint)(line + i) * to.Width;
+                Transposition.Run(pixels + i * pitch, lanes, to.Data + at, to.Plane, to.Width, count);
+                tail.Finish<float, L>(to.Data, at, to.Plane, first, count, to.Width);
+            }
+        }
+    }
+
+    /// <summary>How the 36 products [output, channel] of a weight gradient are cut into work items.</summary>
+    private readonly struct CorrelationBlocks<L> where L : unmanaged, ILane<L, float>
+    {
+        /// <summary>Outputs of an item at the most.</summary>
+        private const int MostRows = 48;
+
+        public readonly int Outputs, Channels, Rows, Columns, RowBlocks, ColumnBlocks;
+
+        public CorrelationBlocks(int outputs, int channels)
+        {
+            (Outputs, Channels, Columns) = (outputs, channels, 2 * L.Width);
+            int height = PackedProduct.PanelRows<float, L>();
+            RowBlocks = (outputs + MostRows - 1) / MostRows;
+            Rows = ((outputs + RowBlocks - 1) / RowBlocks + height - 1) / height * height;
+            RowBlocks = (outputs + Rows - 1) / Rows;
+            ColumnBlocks = (channels + Columns - 1) / Columns;
+        }
+
+        public int Items => RowBlocks * ColumnBlocks;
+
+        /// <summary>From the sums of one point to those of the next.</summary>
+        public nint Stride => (nint)Apart((long)(Rows + 11) * Columns);
+
+        /// <summary>Elements of the sums of one item.</summary>
+        public long Length => Points * (long)Stride;
+    }
+
+    /// <summary>One work item: the filters from two vectors of channels to some outputs, summed over the tiles of a band.</summary>
+    private struct CorrelationWork<L>(
+        ComputeDevice device, CorrelationBlocks<L> blocks, float* left, Matrices leftMatrices, float* right, Matrices rightMatrices, int tiles, float* sums, bool first, bool last, float* dweight)
+        : IWork where L : unmanaged, ILane<L, float>
+    {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        public void Execute(int item)
+        {
+            var (block, column) = Math.DivRem(item, blocks.ColumnBlocks);
+            int output = block * blocks.Rows, channel = column * blocks.Columns, height = PackedProduct.PanelRows<float, L>();
+            int rows = Math.Min(blocks.Rows, blocks.Outputs - output), count = Math.Min(blocks.Columns, blocks.Channels - channel);
+            var scratch = device.Memory.Rent((blocks.Length + (Points + 9 * 2) * L.Width) * sizeof(float), null);
+            float* half = (float*)scratch.Address, taps = half + Points * L.Width;
+            float* products = sums is null ? taps + 9 * blocks.Columns : sums + item * blocks.Length;
+            for (int point = 0; point < Points; point++)
+            {
+                float* a = left + point * leftMatrices.Stride + output, b = right + point * rightMatrices.Stride + channel, c = products + point * blocks.Stride;
+                for (int r = 0; r < rows; r += height)
+                    TileKernel.Run<float, L>(Math.Min(height, rows - r), count > L.Width, a + r, 1, leftMatrices.Pitch, b, rightMatrices.Pitch, tiles, c + r * blocks.Columns, first);
+            }
+            for (int r = 0; last && r < rows; r++)
+            {
+                for (int v = 0; v < count; v += L.Width)
+                {
+                    WinogradTransforms.Square<L, WinogradTransforms.FilterGradient>(
+                        products + r * blocks.Columns + v, Side * blocks.Stride, blocks.Stride, half, taps + v, 3 * blocks.Columns, blocks.Columns);
+                }
+                Transposition.Run(taps, blocks.Columns, dweight + ((nint)(output + r) * blocks.Channels + channel) * 9, 9, 9, count);
+            }
+            device.Memory.Return(scratch);
+        }
+    }
+}
