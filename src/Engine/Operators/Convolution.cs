@@ -22,15 +22,42 @@ public sealed partial class Tensor
     public Tensor Conv2d(Tensor weight, Tensor? bias = null, Size2d? stride = null, Size2d? padding = null, Size2d? dilation = null, int groups = 1)
     {
         const string Operation = "Conv2d";
-        CheckFilters(Operation, weight, bias, groups);
-        var (s, p, d) = Steps(Operation, stride, padding, dilation);
+        return Convolved(Operation, ShapeOfConv2d(Operation, weight, bias, stride, padding, dilation, groups), this, weight, bias);
+    }
+
+    /// <summary>
+    /// <see cref="Conv2d"/> plus <paramref name="residual"/>, kept between two bounds, in one pass: what a folded network runs. It records nothing, so no
+    /// operand may need a gradient.
+    /// </summary>
+    internal Tensor Conv2dBounded(
+        Tensor weight, Tensor? bias, Tensor? residual, double low, double high, Size2d? stride = null, Size2d? padding = null, Size2d? dilation = null, int groups = 1)
+    {
+        const string Operation = "Conv2d";
+        var shape = ShapeOfConv2d(Operation, weight, bias, stride, padding, dilation, groups);
+        if (Graph.Needs(this, weight, bias ?? weight, residual ?? weight))
+            throw new InvalidOperationException($"{Operation}: a fused convolution records no gradient, and an operand needs one.");
+        Shape sizes = new(shape.Batch, shape.Outputs, shape.Y.Output, shape.X.Output);
+        if (residual is not null)
+            Check.That(residual.Shape.Equals(sizes), $"{Operation}: the residual {residual.Shape} is not of the shape of the result, {sizes}.");
+        var y = AllocateLike(sizes);
+        using (Dense image = new(this), filters = new(weight), offsets = new(bias ?? weight), added = new(residual ?? weight))
+        {
+            Convolution.Forward(Device.Compute, shape, image.Slice, filters.Slice,
+                new(bias is null ? null : offsets.Slice, residual is null ? null : added.Slice, low, high), y.Slice);
+        }
+        return y;
+    }
+
+    private Conv2dShape ShapeOfConv2d(string operation, Tensor weight, Tensor? bias, Size2d? stride, Size2d? padding, Size2d? dilation, int groups)
+    {
+        CheckFilters(operation, weight, bias, groups);
+        var (s, p, d) = Steps(operation, stride, padding, dilation);
         int channels = Shape[1], outputs = weight.Shape[0];
         Check.That(channels == weight.Shape[1] * groups && outputs % groups == 0,
-            $"{Operation}: the input {Shape} has {channels} channels, the weight {weight.Shape} with {groups} group(s) takes {weight.Shape[1] * groups} and gives {outputs}, a multiple of {groups}. The axes are [N, C, H, W] and [O, C / groups, KH, KW].");
-        CheckBias(Operation, weight, bias, outputs);
-        var shape = new Conv2dShape(Shape[0], channels, outputs, groups,
-            Fitting(Operation, Shape[2], weight.Shape[2], s.Height, p.Height, d.Height, weight), Fitting(Operation, Shape[3], weight.Shape[3], s.Width, p.Width, d.Width, weight));
-        return Convolved(Operation, shape, this, weight, bias);
+            $"{operation}: the input {Shape} has {channels} channels, the weight {weight.Shape} with {groups} group(s) takes {weight.Shape[1] * groups} and gives {outputs}, a multiple of {groups}. The axes are [N, C, H, W] and [O, C / groups, KH, KW].");
+        CheckBias(operation, weight, bias, outputs);
+        return new(Shape[0], channels, outputs, groups,
+            Fitting(operation, Shape[2], weight.Shape[2], s.Height, p.Height, d.Height, weight), Fitting(operation, Shape[3], weight.Shape[3], s.Width, p.Width, d.Width, weight));
     }
 
     /// <summary>Spreads filters over a larger image, the transpose of <see cref="Conv2d"/>: each pixel of x adds its multiple of a filter.</summary>
@@ -68,7 +95,7 @@ public sealed partial class Tensor
     {
         var y = x.AllocateLike([shape.Batch, shape.Outputs, shape.Y.Output, shape.X.Output]);
         using (Dense image = new(x), filters = new(weight), offsets = new(bias ?? weight))
-            Convolution.Forward(x.Device.Compute, shape, image.Slice, filters.Slice, bias is null ? null : offsets.Slice, y.Slice);
+            Convolution.Forward(x.Device.Compute, shape, image.Slice, filters.Slice, new(bias is null ? null : offsets.Slice), y.Slice);
         return Bilinear(operation, y, x, weight, bias,
             (g, filters) => ConvolvedBack(operation, shape, g, filters, null), (g, image) => Correlated(operation, shape, image, g));
     }

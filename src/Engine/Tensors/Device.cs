@@ -58,6 +58,17 @@ public sealed class Device : IDisposable
         set => Compute.Team.MaxDegreeOfParallelism = value;
     }
 
+    /// <summary>
+    /// Whether float32 convolutions of 3 x 3 taps and stride 1, and their gradients, may run by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, 2016) on
+    /// the CPU: a quarter of the multiplications. Its relative error against float64, the norm of the difference over the norm of the result, stays below 1e-4 (about
+    /// 1e-6 is usual, against 1e-7 of plain sums), and a number that is not finite spreads over its tile of 4 x 4. True by default; elsewhere without effect.
+    /// </summary>
+    public bool AllowWinograd
+    {
+        get => Compute.AllowWinograd;
+        set => Compute.AllowWinograd = value;
+    }
+
     /// <summary>How many kernels were launched so far: what a test of frozen layers counts.</summary>
     public long Launches => Compute.Launches;
 

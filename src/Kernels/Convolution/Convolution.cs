@@ -9,13 +9,13 @@ internal static class Convolution
     /// <summary>Work items of a weight gradient that fill a large GPU.</summary>
     private const int PlainItems = 1 << 16;
 
-    /// <summary>y = x * weight (+ bias).</summary>
-    public static void Forward(ComputeDevice device, in Conv2dShape shape, in Slice x, in Slice weight, in Slice? bias, in Slice y)
+    /// <summary>y = tail(x * weight).</summary>
+    public static void Forward(ComputeDevice device, in Conv2dShape shape, in Slice x, in Slice weight, in ConvolutionTail tail, in Slice y)
     {
         if (x.Type == ElementType.Float64)
-            Forward<double>(device, shape, x, weight, bias, y);
+            Forward<double>(device, shape, x, weight, tail, y);
         else
-            Forward<float>(device, shape, x, weight, bias, y);
+            Forward<float>(device, shape, x, weight, tail, y);
     }
 
     /// <summary>dx of <see cref="Forward"/>. Also the transposed convolution of dy, which may have a bias a channel of dx.</summary>
@@ -36,20 +36,30 @@ internal static class Convolution
             WeightGradient<float>(device, shape, x, dy, dweight);
     }
 
-    private static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
+    private static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in ConvolutionTail tail, in Slice y) where T : unmanaged
     {
         if (s.OutputLength == 0)
             return;
         if (device.IsDirect && Depthwise.Serves(s))
-            Depthwise.Forward<T>(device, s, x, weight, bias, y);
+        {
+            Depthwise.Forward<T>(device, s, x, weight, tail, y);
+        }
         else if (IsFiltered<T>(device, s))
-            Winograd.Forward(device, s, x, weight, new(bias), y);
+        {
+            Winograd.Forward(device, s, x, weight, tail, y);
+        }
         else if (device.IsDirect && s.InputLength > 0)
-            ImplicitProduct.Forward<T>(device, s, x, weight, bias, y);
-        else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.Serves(device, s))
-            TiledConvolution.Forward<T, Side16>(device, s, x, weight, bias, y);
+        {
+            ImplicitProduct.Forward<T>(device, s, x, weight, tail, y);
+        }
         else
-            PlainForward<T>(device, s, x, weight, bias, y);
+        {
+            if (s.InputLength > 0 && TiledConvolution.Serves(device, s))
+                TiledConvolution.Forward<T, Side16>(device, s, x, weight, tail.Bias, y);
+            else
+                PlainForward<T>(device, s, x, weight, tail.Bias, y);
+            tail.FinishRest(device, y);
+        }
     }
 
     private static void InputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged
@@ -59,7 +69,7 @@ internal static class Convolution
         if (device.IsDirect && s.OutputLength > 0 && Depthwise.ServesInputGradient(s))
             Depthwise.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (IsFiltered<T>(device, s))
-            Winograd.InputGradient(device, s, dy, weight, new(bias), dx);
+            Winograd.InputGradient(device, s, dy, weight, bias, dx);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.ServesInputGradient(device, s))

@@ -12,10 +12,16 @@ namespace TransferEngine.Kernels;
 /// <param name="High">The largest result.</param>
 internal readonly record struct ConvolutionTail(Slice? Bias, Slice? Residual = null, double Low = double.NegativeInfinity, double High = double.PositiveInfinity)
 {
-    /// <summary>Whether more than a bias is asked for.</summary>
-    public bool IsFused => Residual is not null || IsBounded;
+    public bool IsBounded => Low > double.NegativeInfinity || High < double.PositiveInfinity;
 
-    private bool IsBounded => Low > double.NegativeInfinity || High < double.PositiveInfinity;
+    /// <summary>Finishes whole maps whose sums have their bias already, on any device.</summary>
+    public void FinishRest(ComputeDevice device, in Slice maps)
+    {
+        if (Residual is { } residual)
+            Elementwise.Zip(device, default(Add), maps, residual, maps);
+        if (IsBounded)
+            Elementwise.Map(device, new Clamp(Low, High), maps, maps);
+    }
 
     /// <summary>
     /// Finishes runs of <paramref name="width"/> sums, one for each of <paramref name="count"/> channels from <paramref name="channel"/> on; the first
@@ -24,7 +30,7 @@ internal readonly record struct ConvolutionTail(Slice? Bias, Slice? Residual = n
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public unsafe void Finish<T, L>(T* maps, nint at, nint plane, int channel, int count, int width) where T : unmanaged where L : unmanaged, ILane<L, T>
     {
-        if (Bias is null && !IsFused)
+        if (Bias is null && Residual is null && !IsBounded)
             return;
         L low = L.Constant(Low), high = L.Constant(High);
         bool bounded = IsBounded;

@@ -18,11 +18,11 @@ internal static class Depthwise
     /// <summary>As <see cref="Serves"/> for the input gradient, whose packed product would have one row however many filters there are.</summary>
     public static bool ServesInputGradient(in Conv2dShape s) => s.GroupChannels == 1 && Window.FitsStrip(Transposed(s.Y), Transposed(s.X));
 
-    public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
+    public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in ConvolutionTail tail, in Slice y) where T : unmanaged
     {
         int planes = s.Batch * s.Outputs, chunk = Chunk(s);
         device.Launch<T, DepthwisePlanes<T>>((planes + chunk - 1) / chunk, new(
-            new(s.Y, 1), new(s.X, 1), s.Outputs, 1, s.GroupOutputs, 0, x.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, y.View<T>(), planes, chunk));
+            new(s.Y, 1), new(s.X, 1), s.Outputs, 1, s.GroupOutputs, 0, x.View<T>(), weight.View<T>(), tail, y.View<T>(), planes, chunk));
     }
 
     public static void InputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged
@@ -30,7 +30,7 @@ internal static class Depthwise
         int planes = s.Batch * s.Channels, chunk = Chunk(s);
         device.Launch<T, DepthwisePlanes<T>>((planes + chunk - 1) / chunk, new(
             new(Transposed(s.Y), s.Y.Stride), new(Transposed(s.X), s.X.Stride), s.Channels, s.GroupOutputs, 1, 1,
-            dy.View<T>(), weight.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, dx.View<T>(), planes, chunk));
+            dy.View<T>(), weight.View<T>(), new(bias), dx.View<T>(), planes, chunk));
     }
 
     public static void WeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged =>
@@ -51,11 +51,11 @@ internal readonly struct SpreadAxis(ConvAxis axis, int insert)
 }
 
 /// <summary>
-/// One work item: <c>chunk</c> planes of y, each the sum over <c>sources</c> planes of x times their filters (in reverse order for the gradient), plus
-/// the bias. Plane p of y reads planes <c>p * sources / share</c> on.
+/// One work item: <c>chunk</c> planes of y, each the sum over <c>sources</c> planes of x times their filters (in reverse order for the gradient), and
+/// finished. Plane p of y reads planes <c>p * sources / share</c> on.
 /// </summary>
 internal readonly struct DepthwisePlanes<T>(
-    SpreadAxis rows, SpreadAxis columns, int channels, int sources, int share, int reversed, ArrayView<T> x, ArrayView<T> weight, ArrayView<T> bias, int biased,
+    SpreadAxis rows, SpreadAxis columns, int channels, int sources, int share, int reversed, ArrayView<T> x, ArrayView<T> weight, ConvolutionTail tail,
     ArrayView<T> y, int planes, int chunk) : IKernel<T> where T : unmanaged
 {
     public void Execute<L>(int item) where L : unmanaged, ILane<L, T>
@@ -89,20 +89,21 @@ internal readonly struct DepthwisePlanes<T>(
                 {
                     long image = (long)plane * sources / share + source;
                     window.Fill(scratch, (T*)Unsafe.AsPointer(ref L.At(x, 0)) + image * ya.Input * xa.Input, rows.Insert, columns.Insert, row, height, column);
-                    var start = source > 0 || biased == 0 ? L.Constant(0) : L.Splat(L.At(bias, channel));
                     int destination = (plane * ya.Output + row) * xa.Output + column, filter = (channel * sources + source) * taps;
                     if (width > 2 * L.Width)
-                        AcrossColumns(cells, window, offsets, taps, filter, start, source > 0, destination, height, width);
+                        AcrossColumns<L>(cells, window, offsets, taps, filter, source > 0, destination, height, width);
                     else
-                        DownRows(cells, window, offsets, taps, filter, start, source > 0, destination, height, width);
+                        DownRows<L>(cells, window, offsets, taps, filter, source > 0, destination, height, width);
                 }
             }
         }
+        int size = ya.Output * xa.Output;
+        tail.Finish<T, L>((T*)Unsafe.AsPointer(ref L.At(y, 0)), (nint)plane * size, size, channel, 1, size);
     }
 
     /// <summary>Four vectors of a row at once; the last of a row ends with the row, and so may overlap others, which hold the same there.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private unsafe void AcrossColumns<L>(ArrayView<T> cells, Window window, int* offsets, int taps, int filter, L start, bool add, int destination, int height, int width)
+    private unsafe void AcrossColumns<L>(ArrayView<T> cells, Window window, int* offsets, int taps, int filter, bool add, int destination, int height, int width)
         where L : unmanaged, ILane<L, T>
     {
         var (filters, output) = (weight, y);
@@ -113,7 +114,7 @@ internal readonly struct DepthwisePlanes<T>(
             {
                 int j0 = Math.Min(j, last), j1 = Math.Min(j + w, last), j2 = Math.Min(j + 2 * w, last), j3 = Math.Min(j + 3 * w, last);
                 int at = r * stride, into = destination + r * pitch;
-                L a = start, b = start, c = start, d = start;
+                L zero = L.Constant(0), a = zero, b = zero, c = zero, d = zero;
                 if (add)
                     (a, b, c, d) = (L.Load(output, into + j0), L.Load(output, into + j1), L.Load(output, into + j2), L.Load(output, into + j3));
                 for (int t = 0; t < taps; t++)
@@ -138,7 +139,7 @@ internal readonly struct DepthwisePlanes<T>(
 
     /// <summary>A vector of four rows at once: for images that are narrower than a few vectors. The last vector of a row ends with it, if the row is that long.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private unsafe void DownRows<L>(ArrayView<T> cells, Window window, int* offsets, int taps, int filter, L start, bool add, int destination, int height, int width)
+    private unsafe void DownRows<L>(ArrayView<T> cells, Window window, int* offsets, int taps, int filter, bool add, int destination, int height, int width)
         where L : unmanaged, ILane<L, T>
     {
         var (filters, output) = (weight, y);
@@ -149,7 +150,7 @@ internal readonly struct DepthwisePlanes<T>(
             {
                 int j = Math.Max(0, Math.Min(next, width - L.Width)), left = width - j, last = height - r - 1;
                 int at = r * stride + j, into = destination + r * pitch + j;
-                L a = start, b = start, c = start, d = start;
+                L zero = L.Constant(0), a = zero, b = zero, c = zero, d = zero;
                 for (int t = 0; t < taps; t++)
                 {
                     int from = at + offsets[t];

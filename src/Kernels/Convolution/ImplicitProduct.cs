@@ -13,7 +13,7 @@ internal static unsafe class ImplicitProduct
     private const int WantedTiles = 16;
 
     /// <summary>y = filters x patches of x.</summary>
-    public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged
+    public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in ConvolutionTail tail, in Slice y) where T : unmanaged
     {
         var space = new WorkSpace(device);
         try
@@ -25,7 +25,7 @@ internal static unsafe class ImplicitProduct
             {
                 var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, (nint)s.Y.Stride * window.RowPitch);
                 var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.GroupChannels * s.Taps, s.Taps, null, s.Taps, true);
-                var output = new MapOutput<T>(y.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Outputs, g * s.GroupOutputs, s.Y.Output, s.X.Output, s.Y.Output, s.X.Output, 0, 0, 1, 1);
+                var output = new MapOutput<T>(y, tail, s.Outputs, g * s.GroupOutputs, s.Y.Output, s.X.Output, s.Y.Output, s.X.Output, 0, 0, 1, 1);
                 Run(device, new(1, s.GroupOutputs, s.Batch * s.OutputPlane, s.GroupChannels * s.Taps), filters, patches, output);
             }
         }
@@ -58,8 +58,7 @@ internal static unsafe class ImplicitProduct
                 {
                     var patches = new Patches<T>(maps + (nint)g * s.GroupOutputs * window.Plane, (nint)s.Outputs * window.Plane, offsets, rows, columns, window.RowPitch);
                     var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.Taps, s.GroupChannels * s.Taps, taps, count, false);
-                    var output = new MapOutput<T>(
-                        dx.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Channels, g * s.GroupChannels, rows, columns, s.Y.Input, s.X.Input, top, left, s.Y.Stride, s.X.Stride);
+                    var output = new MapOutput<T>(dx, new(bias), s.Channels, g * s.GroupChannels, rows, columns, s.Y.Input, s.X.Input, top, left, s.Y.Stride, s.X.Stride);
                     Run(device, new(1, s.GroupChannels, s.Batch * rows * columns, s.GroupOutputs * count), filters, patches, output);
                 }
             }

@@ -229,29 +229,48 @@ internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step
 /// <summary>
 /// Rows of sums as channels of [images, channels, height, width], columns as the pixels of all images: every pixel, or those of one phase, a stride apart.
 /// </summary>
-internal readonly unsafe struct MapOutput<T>(
-    ArrayView<T> maps, ArrayView<T> bias, int biased, int channels, int first, int gridRows, int gridColumns, int height, int width, int top, int left, int strideY, int strideX)
-    : IOutput<T> where T : unmanaged
+internal readonly unsafe struct MapOutput<T> : IOutput<T> where T : unmanaged
 {
+    private readonly T* maps, bias, residual;
+    private readonly double low, high;
+    private readonly bool bounded;
+    private readonly int channels, first, gridRows, gridColumns, height, width, top, left, strideY, strideX;
+
+    public MapOutput(in Slice maps, in ConvolutionTail tail, int channels, int first, int gridRows, int gridColumns, int height, int width, int top, int left, int strideY, int strideX)
+    {
+        this.maps = maps.Pointer<T>();
+        bias = tail.Bias is { } offsets ? offsets.Pointer<T>() + first : null;
+        residual = tail.Residual is { } added ? added.Pointer<T>() : null;
+        (low, high, bounded) = (tail.Low, tail.High, tail.IsBounded);
+        (this.channels, this.first, this.gridRows, this.gridColumns, this.height, this.width) = (channels, first, gridRows, gridColumns, height, width);
+        (this.top, this.left, this.strideY, this.strideX) = (top, left, strideY, strideX);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T>
     {
-        if (biased != 0)
-            sum += L.Splat(L.At(bias, first + row));
+        if (bias is not null)
+            sum += L.Splat(bias[row]);
         int grid = gridRows * gridColumns, image = (int)((uint)column / (uint)grid), pixel = column - image * grid;
-        int map = (image * channels + first + row) * height * width;
-        if (strideX == 1 && strideY == 1 && pixel + Math.Min(remaining, L.Width) <= grid)
-            L.Store(maps, map + pixel, remaining, sum);
+        nint at = ((nint)image * channels + first + row) * height * width + pixel;
+        if (strideX == 1 && strideY == 1 && remaining >= L.Width && pixel + L.Width <= grid)
+            *(L*)(maps + at) = Bounded(residual is null ? sum : sum + *(L*)(residual + at));
         else
             Scatter(sum, image, row, pixel, Math.Min(remaining, L.Width));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private L Bounded<L>(L sum) where L : unmanaged, ILane<L, T> => bounded ? L.Min(L.Max(sum, L.Constant(low)), L.Constant(high)) : sum;
+
     private void Scatter<L>(L sum, int image, int row, int pixel, int count) where L : unmanaged, ILane<L, T>
     {
+        if (residual is null)
+            sum = Bounded(sum);
         var (y, x) = Math.DivRem(pixel, gridColumns);
         for (int i = 0; i < count; i++)
         {
-            L.At(maps, ((image * channels + first + row) * height + top + y * strideY) * width + left + x * strideX) = ((T*)&sum)[i];
+            nint at = (((nint)image * channels + first + row) * height + top + y * strideY) * width + left + x * strideX;
+            maps[at] = residual is null ? ((T*)&sum)[i] : L.First(Bounded(L.Splat(((T*)&sum)[i]) + L.Splat(residual[at])));
             if (++x < gridColumns)
                 continue;
             x = 0;

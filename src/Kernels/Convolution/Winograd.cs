@@ -48,11 +48,11 @@ internal static unsafe partial class Winograd
     }
 
     /// <summary>dx of dy and weight: a convolution of dy with the filters read across and backwards.</summary>
-    public static void InputGradient(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in ConvolutionTail tail, in Slice dx)
+    public static void InputGradient(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx)
     {
         var filters = new Filters(weight.Pointer<float>(), 9, s.Channels * 9, 8, -3, -1);
         Convolve(device, new(dy.Pointer<float>(), s.Batch, s.Outputs, s.Y.Output, s.X.Output, 2 - s.Y.Padding, 2 - s.X.Padding), filters,
-            new(dx.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, 0, 0), tail);
+            new(dx.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, 0, 0), new(bias));
     }
 
     /// <summary>dweight of x and dy: for each pair of channels the sum over all tiles.</summary>

@@ -77,10 +77,14 @@ public class ConvolutionTests
         var (bias, transposedBias) = (Data.New(device, data.Bias, type), Data.New(device, data.TransposedBias, type));
         // Results start as NaN: every element must be written, and none read.
         var y = Data.New(device, Filled(shape.OutputLength), type);
-        Convolution.Forward(device, shape, x, weight, null, y);
+        Convolution.Forward(device, shape, x, weight, new(null), y);
         Close(data.Forward(biased: false), Data.Read(device, y), tolerance);
-        Convolution.Forward(device, shape, x, weight, bias, y);
+        Convolution.Forward(device, shape, x, weight, new(bias), y);
         Close(data.Forward(biased: true), Data.Read(device, y), tolerance);
+        double[] residual = data.Dy, sums = data.Forward(biased: true);
+        double high = sums.Select(Math.Abs).DefaultIfEmpty(1).Max() / 2, low = -high / 3;
+        Convolution.Forward(device, shape, x, weight, new(bias, Data.New(device, residual, type), low, high), y);
+        Close([.. sums.Zip(residual, (sum, added) => Math.Clamp(sum + added, low, high))], Data.Read(device, y), tolerance);
         var dx = Data.New(device, Filled(shape.InputLength), type);
         Convolution.InputGradient(device, shape, dy, weight, null, dx);
         Close(data.InputGradient(biased: false), Data.Read(device, dx), tolerance);
@@ -108,6 +112,35 @@ public class ConvolutionTests
         var dweight = Data.New(device, Filled(shape.WeightLength), ElementType.Float32);
         Convolution.PlainWeightGradient<float>(device, shape, x, dy, dweight);
         Close(data.WeightGradient(), Data.Read(device, dweight), 2e-5);
+    }
+
+    /// <summary>The documented bound of minimal filtering, on numbers whose sums do not cancel and on numbers whose sums do; and its switch.</summary>
+    [Theory, InlineData(0.0), InlineData(1.0)]
+    public void Minimal_filtering_stays_within_its_bound_and_can_be_switched_off(double mean)
+    {
+        using var device = ComputeDevice.Open(DeviceKind.Cpu, 0);
+        var shape = New(2, 192, 32, 1, (12, 3, 1, 1, 1), (10, 3, 1, 1, 1));
+        Assert.True(Winograd.Serves(shape));
+        var data = new Reference(shape, 3);
+        var random = new System.Random(7);
+        for (int i = 0; i < data.X.Length; i++)
+            data.X[i] = (float)(mean + random.NextDouble() - 0.5);
+        for (int i = 0; i < data.Weight.Length; i++)
+            data.Weight[i] = (float)(random.NextDouble() - 0.5);
+        var (x, weight, y) = (Data.New(device, data.X, ElementType.Float32), Data.New(device, data.Weight, ElementType.Float32), Data.New(device, Filled(shape.OutputLength), ElementType.Float32));
+        double[] exact = data.Forward(biased: false);
+        double Error()
+        {
+            Convolution.Forward(device, shape, x, weight, new(null), y);
+            double[] found = Data.Read(device, y);
+            return Math.Sqrt(exact.Zip(found, (e, f) => (e - f) * (e - f)).Sum() / exact.Sum(e => e * e));
+        }
+        double filtered = Error();
+        device.AllowWinograd = false;
+        double plain = Error();
+        Assert.InRange(filtered, 1e-8, 1e-5);
+        Assert.InRange(plain, 1e-9, 2e-6);
+        Assert.True(plain < filtered);
     }
 
     [SkippableTheory, InlineData("emulator"), InlineData("opencl"), InlineData("cuda")]
@@ -174,7 +207,7 @@ public class ConvolutionTests
                 var y = Data.New(device, new double[shape.OutputLength], ElementType.Float32);
                 var dx = Data.New(device, new double[shape.InputLength], ElementType.Float32);
                 var dweight = Data.New(device, new double[shape.WeightLength], ElementType.Float32);
-                Convolution.Forward(device, shape, x, weight, null, y);
+                Convolution.Forward(device, shape, x, weight, new(null), y);
                 Convolution.InputGradient(device, shape, dy, weight, null, dx);
                 Convolution.WeightGradient(device, shape, x, dy, dweight);
                 double[][] bits = [Data.Read(device, y), Data.Read(device, dx), Data.Read(device, dweight)];
