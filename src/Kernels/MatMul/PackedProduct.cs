@@ -1,24 +1,21 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
 
 namespace TransferEngine.Kernels;
 
 /// <summary>
-/// The blocked product of the CPU's direct path, after BLIS: A is packed once into panels of a few rows, each work item packs blocks of B that
-/// stay in the second-level cache into panels of two vectors, and <see cref="TileKernel"/> multiplies panel by panel. Where an operand comes from
-/// (a matrix, the patches of an image) and where the sums go (row-major, bias, activation, NCHW) are type parameters. A sum runs over K in order,
-/// whatever the blocks and the number of workers.
+/// The blocked product of the CPU's direct path, after BLIS: the operands are read in place where they lie well and are packed into panels of a few
+/// lines where they do not, and <see cref="TileKernel"/> multiplies panel by panel, one slice of K after the other, so that a panel of B stays in the
+/// first-level cache and a block of A in the second. Where an operand comes from (a matrix, the patches of an image) and where the sums go (row-major,
+/// bias, activation, NCHW) are type parameters. A sum runs over K in order, whatever the blocks and the number of workers.
 /// </summary>
 internal static unsafe class PackedProduct
 {
-    /// <summary>The most elements along K of one panel: a panel of B is then 32 KiB.</summary>
-    public const int Depth = 256;
-
-    /// <summary>Multiply-adds below which a work item is not split further: a few microseconds of work.</summary>
-    private const long ItemWork = 1 << 18;
-
-    /// <summary>The lines of a full panel of A.</summary>
-    public static int PanelRows<T, L>() where T : unmanaged where L : unmanaged, ILane<L, T> => sizeof(L) == 64 ? 12 : 6;
+    /// <summary>The lines of a full panel of A: as many as the registers hold sums for.</summary>
+    public static int PanelRows<T, L>() where T : unmanaged where L : unmanaged, ILane<L, T> =>
+        sizeof(L) == 64 || (sizeof(L) == 32 && Avx512F.VL.IsSupported) || AdvSimd.IsSupported ? 12 : 6;
 
     /// <summary>The lines of a full panel of B.</summary>
     public static int PanelColumns<T, L>() where T : unmanaged where L : unmanaged, ILane<L, T> => 2 * L.Width;
@@ -39,154 +36,188 @@ internal static unsafe class PackedProduct
     public static void Run<T, L, A, B, O>(ComputeDevice device, in MatMulShape shape, A left, B right, O output)
         where T : unmanaged where L : unmanaged, ILane<L, T> where A : struct, IPanelSource<T> where B : struct, IPanelSource<T> where O : struct, IOutput<T>
     {
-        int rows = PanelRows<T, L>(), columns = PanelColumns<T, L>();
-        var blocks = new ProductBlocks(shape, rows, columns);
-        // Packing pays where a row panel is used often or lies scattered: a small matrix, or one with few columns to meet, is read in place.
-        bool inPlace = left.TryPlace(0, out _, out _, out _) && ((long)shape.M * shape.K * sizeof(T) <= 48 << 10 || shape.N <= 2 * columns);
-        MemoryBlock? packed = null;
+        var plan = new ProductPlan(shape, PanelRows<T, L>(), PanelColumns<T, L>(), sizeof(T), device.Team.MaxDegreeOfParallelism);
+        bool packsLeft = !(left.TryPlace(0, out _, out nint line, out nint step) && plan.ReadsLeftInPlace(shape, line, step));
+        bool packsRight = !(right.TryPlace(0, out _, out line, out step) && line == 1 && plan.ReadsRightInPlace(shape));
+        // What several work items read is packed once, before them; what one item alone reads, it packs itself, slice by slice.
+        bool leftFirst = packsLeft && (plan.ColumnBlocks > 1 || left.IsShared && shape.Batch > 1);
+        bool rightFirst = packsRight && (plan.RowBlocks > 1 || right.IsShared && shape.Batch > 1);
+        MemoryBlock? leftPanels = null, rightPanels = null;
         try
         {
-            T* panels = null;
-            if (!inPlace)
+            if (leftFirst)
+                leftPanels = device.Memory.Rent((long)plan.RowPanels * plan.PanelRows * shape.K * sizeof(T), null);
+            // A right operand too large for the last-level cache is packed and multiplied one slab of columns after the other.
+            int slab = rightFirst ? plan.SlabPanels(shape) : plan.ColumnPanels;
+            if (rightFirst)
+                rightPanels = device.Memory.Rent((long)slab * plan.PanelColumns * shape.K * sizeof(T), null);
+            T* packedLeft = leftPanels is null ? null : (T*)leftPanels.Address, packedRight = rightPanels is null ? null : (T*)rightPanels.Address;
+            int batches = plan.BatchesTogether(shape);
+            for (int batch = 0; batch < shape.Batch; batch += batches)
             {
-                int matrices = left.IsShared ? 1 : shape.Batch;
-                packed = device.Memory.Rent((long)matrices * blocks.RowPanels * rows * shape.K * sizeof(T), null);
-                panels = (T*)packed.Address;
-                var packing = new PackWork<T, A>(left, panels, shape, rows);
-                device.RunWork(packing.ItemsOf(matrices), ref packing);
+                for (int first = 0; first < plan.ColumnPanels; first += slab)
+                {
+                    int panels = Math.Min(slab, plan.ColumnPanels - first);
+                    bool packLeft = leftFirst && first == 0 && (batch == 0 || !left.IsShared), packRight = rightFirst && (batch == 0 || slab < plan.ColumnPanels || !right.IsShared);
+                    if (packLeft || packRight)
+                    {
+                        var packing = new PackWork<T, A, B>(shape, plan, batch, first, packLeft ? plan.RowPanels : 0, packRight ? panels : 0, left, right, packedLeft, packedRight);
+                        device.RunWork(packing.Items, ref packing);
+                    }
+                    var work = new ProductWork<T, L, A, B, O>(device, shape, plan, batch, Math.Min(batches, shape.Batch - batch), first, panels, left, right, output, packedLeft, packedRight, packsLeft, packsRight);
+                    device.RunWork(work.Items, ref work);
+                }
             }
-            var work = new ProductWork<T, L, A, B, O>(device, shape, blocks, left, right, output, panels);
-            device.RunWork(blocks.Items, ref work);
         }
         finally
         {
-            if (packed is not null)
-                device.Memory.Return(packed);
+            if (leftPanels is not null)
+                device.Memory.Return(leftPanels);
+            if (rightPanels is not null)
+                device.Memory.Return(rightPanels);
         }
     }
 
-    /// <summary>How a batch of products is cut into work items; depends on the shape alone.</summary>
-    private readonly struct ProductBlocks
+    /// <summary>Packs both operands, or one: [slice of K][panel][element along K][line of the panel].</summary>
+    private struct PackWork<T, A, B>(MatMulShape shape, ProductPlan plan, int batch, int firstColumnPanel, int rowPanels, int columnPanels, A left, B right, T* packedLeft, T* packedRight) : IWork
+        where T : unmanaged where A : struct, IPanelSource<T> where B : struct, IPanelSource<T>
     {
-        public readonly int RowPanels, Rows, Columns, RowBlocks, ColumnBlocks, Group, Items;
+        /// <summary>The numbers that one item packs: a few microseconds of work.</summary>
+        private const int ItemSize = 1 << 14;
 
-        public ProductBlocks(in MatMulShape shape, int panelRows, int panelColumns)
-        {
-            RowPanels = (shape.M + panelRows - 1) / panelRows;
-            int rowPanels = Math.Min(RowPanels, 40), columnPanels = Math.Min((shape.N + panelColumns - 1) / panelColumns, 8);
-            while (true)
-            {
-                (Rows, Columns) = (rowPanels * panelRows, columnPanels * panelColumns);
-                (RowBlocks, ColumnBlocks) = ((shape.M + Rows - 1) / Rows, (shape.N + Columns - 1) / Columns);
-                if ((long)shape.Batch * RowBlocks * ColumnBlocks >= 16 || (long)Rows * Columns * shape.K < 2 * ItemWork)
-                    break;
-                if (columnPanels > 2)
-                    columnPanels = (columnPanels + 1) / 2;
-                else if (rowPanels > 4)
-                    rowPanels = (rowPanels + 1) / 2;
-                else
-                    break;
-            }
-            long work = (long)shape.M * shape.N * Math.Max(shape.K, 1);
-            Group = RowBlocks * ColumnBlocks > 1 ? 1 : (int)Math.Clamp(ItemWork / work, 1, shape.Batch);
-            Items = (shape.Batch + Group - 1) / Group * RowBlocks * ColumnBlocks;
-        }
-    }
+        private readonly int leftGroup = Math.Max(1, ItemSize / (plan.PanelRows * plan.Depth)), rightGroup = Math.Max(1, ItemSize / (plan.PanelColumns * plan.Depth));
 
-    /// <summary>Packs A: [matrix][block along K][panel][element along K][row of the panel].</summary>
-    private struct PackWork<T, A>(A left, T* panels, MatMulShape shape, int width) : IWork where T : unmanaged where A : struct, IPanelSource<T>
-    {
-        private const int PanelsPerItem = 8;
+        private readonly int LeftItems => (rowPanels + leftGroup - 1) / leftGroup * plan.Slices;
 
-        private readonly int perMatrix = (shape.M + width * PanelsPerItem - 1) / (width * PanelsPerItem), depths = (shape.K + Depth - 1) / Depth;
-
-        public readonly int ItemsOf(int matrices) => matrices * depths * perMatrix;
+        public readonly int Items => LeftItems + (columnPanels + rightGroup - 1) / rightGroup * plan.Slices;
 
         public void Execute(int item)
         {
-            var (matrix, rest) = Math.DivRem(item, depths * perMatrix);
-            var (block, group) = Math.DivRem(rest, perMatrix);
-            int k = block * Depth, depth = Math.Min(Depth, shape.K - k), all = (shape.M + width - 1) / width;
-            int end = Math.Min((group + 1) * PanelsPerItem, all);
-            for (int panel = group * PanelsPerItem; panel < end; panel++)
+            if (item < LeftItems)
+                Pack(left, packedLeft, item, leftGroup, 0, rowPanels, plan.PanelRows, shape.M);
+            else
+                Pack(right, packedRight, item - LeftItems, rightGroup, firstColumnPanel, columnPanels, plan.PanelColumns, shape.N);
+        }
+
+        private void Pack<S>(S source, T* packed, int item, int group, int firstPanel, int panels, int width, int lines) where S : struct, IPanelSource<T>
+        {
+            var (slice, begin) = Math.DivRem(item, (panels + group - 1) / group);
+            int k = slice * plan.Depth, depth = Math.Min(plan.Depth, shape.K - k), end = Math.Min((begin + 1) * group, panels);
+            for (int panel = begin * group; panel < end; panel++)
             {
-                left.Pack(panels + PanelAt(matrix, panel, all, width, k, depth, shape.K), width, matrix, k, depth, panel * width, Math.Min(width, shape.M - panel * width));
+                int first = (firstPanel + panel) * width;
+                source.Pack(packed + PanelAt(panel, panels, width, k, depth), width, batch, k, depth, first, Math.Min(width, lines - first));
             }
         }
     }
 
-    private static nint PanelAt(int matrix, int panel, int panels, int width, int k, int depth, int fullDepth) =>
-        (nint)width * ((nint)matrix * panels * fullDepth + (nint)panels * k + (nint)panel * depth);
+    private static nint PanelAt(int panel, int panels, int width, int k, int depth) => (nint)width * ((nint)panels * k + (nint)panel * depth);
 
     /// <summary>One item computes one block of rows and columns of one product, or several whole small products.</summary>
-    private struct ProductWork<T, L, A, B, O>(ComputeDevice device, MatMulShape shape, ProductBlocks blocks, A left, B right, O output, T* packed) : IWork
+    private struct ProductWork<T, L, A, B, O>(
+        ComputeDevice device, MatMulShape shape, ProductPlan plan, int firstBatch, int batches, int firstColumnPanel, int columnPanels, A left, B right, O output,
+        T* packedLeft, T* packedRight, bool packsLeft, bool packsRight) : IWork
         where T : unmanaged where L : unmanaged, ILane<L, T> where A : struct, IPanelSource<T> where B : struct, IPanelSource<T> where O : struct, IOutput<T>
     {
-        /// <summary>Row panels that are walked through for each panel of B before the next: they stay in the second-level cache.</summary>
-        private const int PanelsInCache = 16;
+        private readonly int columnBlocks = Math.Min(plan.ColumnBlocks, columnPanels);
 
+        public readonly int Items => (batches + plan.Group - 1) / plan.Group * plan.RowBlocks * columnBlocks;
+
+        [SkipLocalsInit]
         public void Execute(int item)
         {
-            int rows = PanelRows<T, L>(), columns = PanelColumns<T, L>();
-            int row = item % blocks.RowBlocks * blocks.Rows, rest = item / blocks.RowBlocks;
-            int column = rest % blocks.ColumnBlocks * blocks.Columns, batch = rest / blocks.ColumnBlocks * blocks.Group;
-            int depth = Math.Min(shape.K, Depth), tiles = shape.K > Depth ? blocks.Rows / rows * (blocks.Columns / columns) : 1;
-            int tileSize = rows * columns, rightSize = depth * blocks.Columns;
-            var scratch = device.Memory.Rent(((long)tiles * tileSize + rightSize + (packed is null ? depth * rows : 0)) * sizeof(T), null);
-            T* sums = (T*)scratch.Address, panels = sums + tiles * tileSize;
-            for (int end = Math.Min(batch + blocks.Group, shape.Batch); batch < end; batch++)
-                Block(batch, row, Math.Min(row + blocks.Rows, shape.M), column, Math.Min(column + blocks.Columns, shape.N), sums, panels, panels + rightSize);
-            device.Memory.Return(scratch);
+            var (rest, rowBlock) = Math.DivRem(item, plan.RowBlocks);
+            var (group, columnBlock) = Math.DivRem(rest, columnBlocks);
+            // Blocks of panels whose numbers differ by one at most.
+            int top = (int)((long)rowBlock * plan.RowPanels / plan.RowBlocks), bottom = (int)((long)(rowBlock + 1) * plan.RowPanels / plan.RowBlocks);
+            int begin = (int)((long)columnBlock * columnPanels / columnBlocks), end = (int)((long)(columnBlock + 1) * columnPanels / columnBlocks);
+            int tileSize = PanelRows<T, L>() * PanelColumns<T, L>();
+            // With one slice of K, one tile at a time is enough.
+            T* space = stackalloc T[tileSize + sizeof(L) / sizeof(T)];
+            var block = new Block(top, bottom, begin, end, (T*)(((nint)space + sizeof(L) - 1) & -sizeof(L)), null, null);
+            long tiles = plan.Slices > 1 ? (long)(bottom - top) * (end - begin) * tileSize : 0;
+            long rows = packsLeft && packedLeft is null ? (long)(bottom - top) * PanelRows<T, L>() * plan.Depth : 0;
+            long columns = packedRight is null ? (long)PanelColumns<T, L>() * plan.Depth : 0;
+            var scratch = tiles + rows + columns > 0 ? device.Memory.Rent((tiles + rows + columns) * sizeof(T), null) : null;
+            if (scratch is not null)
+            {
+                T* at = (T*)scratch.Address;
+                block = new Block(top, bottom, begin, end, tiles > 0 ? at : block.Sums, at + tiles, at + tiles + rows);
+            }
+            for (int batch = firstBatch + group * plan.Group, last = Math.Min(batch + plan.Group, firstBatch + batches); batch < last; batch++)
+                Multiply(batch, block);
+            if (scratch is not null)
+                device.Memory.Return(scratch);
         }
 
-        private void Block(int batch, int row, int rowEnd, int column, int columnEnd, T* sums, T* panels, T* edge)
+        /// <summary>The panels of a block, and where its sums and the panels that it packs itself are.</summary>
+        private readonly struct Block(int top, int bottom, int begin, int end, T* sums, T* rows, T* columns)
         {
-            int rows = PanelRows<T, L>(), columns = PanelColumns<T, L>();
-            bool inPlace = right.TryPlace(batch, out T* place, out nint line, out nint step) && line == 1
-                && (rowEnd - row <= 4 * rows || Math.Min(shape.K, Depth) * step * sizeof(T) <= 64 << 10);
-            nint strip = (nint)PanelsInCache * rows;
-            for (int k = 0; k == 0 || k < shape.K; k += Depth)
+            public readonly int Top = top, Bottom = bottom, Begin = begin, End = end;
+            public readonly T* Sums = sums, Rows = rows, Columns = columns;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void Multiply(int batch, in Block block)
+        {
+            int rows = PanelRows<T, L>(), columns = PanelColumns<T, L>(), tileSize = rows * columns;
+            nint aLine = 1, aStep = rows, bLine = 1, bStep = columns;
+            T* placeLeft = null, placeRight = null;
+            if (!packsLeft)
+                left.TryPlace(batch, out placeLeft, out aLine, out aStep);
+            if (!packsRight)
+                right.TryPlace(batch, out placeRight, out bLine, out bStep);
+            for (int k = 0; k == 0 || k < shape.K; k += plan.Depth)
             {
-                int depth = Math.Min(Depth, shape.K - k);
-                bool last = k + Depth >= shape.K;
-                for (int top = row; top < rowEnd; top += (int)strip)
+                int depth = Math.Min(plan.Depth, shape.K - k);
+                bool last = k + plan.Depth >= shape.K;
+                T* aPanels = packedLeft is not null ? packedLeft + PanelAt(block.Top, plan.RowPanels, rows, k, depth) : block.Rows;
+                nint aNext = (nint)rows * depth;
+                if (!packsLeft)
                 {
-                    for (int j = column; j < columnEnd; j += columns)
+                    aPanels = placeLeft + block.Top * rows * aLine + k * aStep;
+                    aNext = rows * aLine;
+                }
+                else if (packedLeft is null)
+                    PackRows(batch, k, depth, block);
+                for (int j = block.Begin; j < block.End; j++)
+                {
+                    int column = (firstColumnPanel + j) * columns, width = Math.Min(columns, shape.N - column);
+                    T* b = block.Columns;
+                    nint width2 = columns;
+                    if (packedRight is not null)
                     {
-                        int width = Math.Min(columns, columnEnd - j);
-                        bool direct = inPlace && width == columns;
-                        T* b = direct ? place + k * step + j : panels + (nint)(j - column) * depth;
-                        if (!direct && top == row)
-                            right.Pack(b, columns, batch, k, depth, j, width);
-                        for (int i = top; i < Math.Min(top + (int)strip, rowEnd); i += rows)
-                        {
-                            int height = Math.Min(rows, rowEnd - i);
-                            T* tile = shape.K > Depth ? sums + ((nint)(i - row) / rows * (blocks.Columns / columns) + (j - column) / columns) * rows * columns : sums;
-                            T* a = Rows(batch, k, depth, i, height, edge, out nint aLine, out nint aStep);
-                            TileKernel.Run<T, L>(height, width > L.Width, a, aLine, aStep, b, direct ? step : columns, depth, tile, k == 0);
-                            if (last)
-                                Store(tile, batch, i, height, j, width);
-                        }
+                        b = packedRight + PanelAt(j, columnPanels, columns, k, depth);
+                    }
+                    else if (!packsRight && width == columns)
+                    {
+                        b = placeRight + column + k * bStep;
+                        width2 = bStep;
+                    }
+                    else
+                    {
+                        right.Pack(b, columns, batch, k, depth, column, width);
+                    }
+                    T* tile = block.Sums + (plan.Slices > 1 ? (nint)(j - block.Begin) * (block.Bottom - block.Top) * tileSize : 0);
+                    T* a = aPanels;
+                    for (int i = block.Top; i < block.Bottom; i++, a += aNext)
+                    {
+                        int height = Math.Min(rows, shape.M - i * rows);
+                        TileKernel.Run<T, L>(height, width > L.Width, a, aLine, aStep, b, width2, depth, tile, k == 0, !packsLeft);
+                        if (last)
+                            Store(tile, batch, i * rows, height, column, width);
+                        if (plan.Slices > 1)
+                            tile += tileSize;
                     }
                 }
             }
         }
 
-        /// <summary>Where the tile reads its rows of A: in the packed panels, in place, or, for the last rows in place, in a panel of their own.</summary>
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        private T* Rows(int batch, int k, int depth, int row, int height, T* edge, out nint line, out nint step)
+        private void PackRows(int batch, int k, int depth, in Block block)
         {
             int rows = PanelRows<T, L>();
-            if (packed is null && height == rows)
-            {
-                left.TryPlace(batch, out T* start, out line, out step);
-                return start + row * line + k * step;
-            }
-            (line, step) = (1, rows);
-            if (packed is not null)
-                return packed + PanelAt(left.IsShared ? 0 : batch, row / rows, blocks.RowPanels, rows, k, depth, shape.K);
-            left.Pack(edge, rows, batch, k, depth, row, height);
-            return edge;
+            for (int i = block.Top; i < block.Bottom; i++)
+                left.Pack(block.Rows + (nint)(i - block.Top) * rows * depth, rows, batch, k, depth, i * rows, Math.Min(rows, shape.M - i * rows));
         }
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 
 namespace TransferEngine.Kernels;
 
@@ -21,7 +20,7 @@ internal unsafe interface IPanelSource<T> where T : unmanaged
     /// <param name="width">The lines of a full panel: <see cref="PackedProduct.PanelRows{T, L}"/> for A, <see cref="PackedProduct.PanelColumns{T, L}"/> for B.</param>
     /// <param name="batch">Which product of the batch.</param>
     /// <param name="k">The first element along K.</param>
-    /// <param name="depth">How many elements along K, at most <see cref="PackedProduct.Depth"/>.</param>
+    /// <param name="depth">How many elements along K, 0 or more.</param>
     /// <param name="first">The first line; a multiple of width.</param>
     /// <param name="count">How many lines are there, 1 to width.</param>
     void Pack(T* panel, int width, int batch, int k, int depth, int first, int count);
@@ -58,7 +57,7 @@ internal readonly unsafe struct StridedPanels<T>(T* data, nint line, nint step, 
         }
         else if (step == 1)
         {
-            Transpose(from, panel, width, depth, count);
+            Transposition.Run(from, line, panel, width, count, depth);
         }
         else
         {
@@ -81,54 +80,5 @@ internal readonly unsafe struct StridedPanels<T>(T* data, nint line, nint step, 
             Vector128.Load(from + i).Store(to + i);
         for (; i < count; i++)
             to[i] = from[i];
-    }
-
-    /// <summary>Lines that are contiguous along K become places: blocks of 4 x 4 floats (2 x 2 doubles) in registers, the rest one by one.</summary>
-    private void Transpose(T* from, T* to, int width, int depth, int count)
-    {
-        int i = 0;
-        if (Sse2.IsSupported)
-        {
-            int side = Vector128<T>.Count;
-            for (; i <= count - side; i += side)
-            {
-                T* source = from + i * line;
-                int p = 0;
-                for (; p <= depth - side; p += side)
-                {
-                    if (typeof(T) == typeof(float))
-                        Transpose4((float*)(source + p), line, (float*)(to + p * width + i), width);
-                    else
-                        Transpose2((double*)(source + p), line, (double*)(to + p * width + i), width);
-                }
-                for (; p < depth; p++)
-                    for (int j = 0; j < side; j++)
-                        to[p * width + i + j] = source[j * line + p];
-            }
-        }
-        for (; i < count; i++)
-            for (int p = 0; p < depth; p++)
-                to[p * width + i] = from[i * line + p];
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Transpose4(float* from, nint line, float* to, nint width)
-    {
-        var (r0, r1) = (Vector128.Load(from), Vector128.Load(from + line));
-        var (r2, r3) = (Vector128.Load(from + 2 * line), Vector128.Load(from + 3 * line));
-        var (low01, high01) = (Sse.UnpackLow(r0, r1), Sse.UnpackHigh(r0, r1));
-        var (low23, high23) = (Sse.UnpackLow(r2, r3), Sse.UnpackHigh(r2, r3));
-        Sse.MoveLowToHigh(low01, low23).Store(to);
-        Sse.MoveHighToLow(low23, low01).Store(to + width);
-        Sse.MoveLowToHigh(high01, high23).Store(to + 2 * width);
-        Sse.MoveHighToLow(high23, high01).Store(to + 3 * width);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Transpose2(double* from, nint line, double* to, nint width)
-    {
-        var (r0, r1) = (Vector128.Load(from), Vector128.Load(from + line));
-        Sse2.UnpackLow(r0, r1).Store(to);
-        Sse2.UnpackHigh(r0, r1).Store(to + width);
     }
 }

@@ -14,11 +14,13 @@ internal readonly struct Tile2x1 : ITileSize { public static int Rows => 2; publ
 internal readonly struct Tile4x1 : ITileSize { public static int Rows => 4; public static int Vectors => 1; }
 internal readonly struct Tile6x1 : ITileSize { public static int Rows => 6; public static int Vectors => 1; }
 internal readonly struct Tile8x1 : ITileSize { public static int Rows => 8; public static int Vectors => 1; }
+internal readonly struct Tile10x1 : ITileSize { public static int Rows => 10; public static int Vectors => 1; }
 internal readonly struct Tile12x1 : ITileSize { public static int Rows => 12; public static int Vectors => 1; }
 internal readonly struct Tile2x2 : ITileSize { public static int Rows => 2; public static int Vectors => 2; }
 internal readonly struct Tile4x2 : ITileSize { public static int Rows => 4; public static int Vectors => 2; }
 internal readonly struct Tile6x2 : ITileSize { public static int Rows => 6; public static int Vectors => 2; }
 internal readonly struct Tile8x2 : ITileSize { public static int Rows => 8; public static int Vectors => 2; }
+internal readonly struct Tile10x2 : ITileSize { public static int Rows => 10; public static int Vectors => 2; }
 internal readonly struct Tile12x2 : ITileSize { public static int Rows => 12; public static int Vectors => 2; }
 
 /// <summary>
@@ -29,32 +31,36 @@ internal readonly struct Tile12x2 : ITileSize { public static int Rows => 12; pu
 internal static unsafe class TileKernel
 {
     /// <summary>Runs the smallest tile that has at least <paramref name="rows"/> rows; parameters as <see cref="Run{T, L, S}"/>.</summary>
-    public static void Run<T, L>(int rows, bool two, T* a, nint line, nint step, T* b, nint width, int depth, T* tile, bool fresh)
+    /// <remarks>Where <paramref name="exact"/>, no memory past the last row is read: tiles have an even number of rows, so an odd row is multiplied for itself, twice.</remarks>
+    public static void Run<T, L>(int rows, bool two, T* a, nint line, nint step, T* b, nint width, int depth, T* tile, bool fresh, bool exact = false)
         where T : unmanaged where L : unmanaged, ILane<L, T>
     {
-        if (two)
+        if (exact && (rows & 1) == 1)
         {
-            if (rows > 8)
-                Run<T, L, Tile12x2>(a, line, step, b, width, depth, tile, fresh);
-            else if (rows > 6)
-                Run<T, L, Tile8x2>(a, line, step, b, width, depth, tile, fresh);
-            else if (rows > 4)
-                Run<T, L, Tile6x2>(a, line, step, b, width, depth, tile, fresh);
-            else if (rows > 2)
-                Run<T, L, Tile4x2>(a, line, step, b, width, depth, tile, fresh);
-            else
-                Run<T, L, Tile2x2>(a, line, step, b, width, depth, tile, fresh);
+            Run<T, L>(2, two, a + (rows - 1) * line, 0, step, b, width, depth, tile + (rows - 1) * 2 * L.Width, fresh);
+            if (--rows == 0)
+                return;
         }
-        else if (rows > 8)
-            Run<T, L, Tile12x1>(a, line, step, b, width, depth, tile, fresh);
-        else if (rows > 6)
-            Run<T, L, Tile8x1>(a, line, step, b, width, depth, tile, fresh);
-        else if (rows > 4)
-            Run<T, L, Tile6x1>(a, line, step, b, width, depth, tile, fresh);
-        else if (rows > 2)
-            Run<T, L, Tile4x1>(a, line, step, b, width, depth, tile, fresh);
+        if (two)
+            Run<T, L, Tile2x2, Tile4x2, Tile6x2, Tile8x2, Tile10x2, Tile12x2>(rows, a, line, step, b, width, depth, tile, fresh);
         else
-            Run<T, L, Tile2x1>(a, line, step, b, width, depth, tile, fresh);
+            Run<T, L, Tile2x1, Tile4x1, Tile6x1, Tile8x1, Tile10x1, Tile12x1>(rows, a, line, step, b, width, depth, tile, fresh);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Run<T, L, S2, S4, S6, S8, S10, S12>(int rows, T* a, nint line, nint step, T* b, nint width, int depth, T* tile, bool fresh)
+        where T : unmanaged where L : unmanaged, ILane<L, T>
+        where S2 : struct, ITileSize where S4 : struct, ITileSize where S6 : struct, ITileSize where S8 : struct, ITileSize where S10 : struct, ITileSize where S12 : struct, ITileSize
+    {
+        switch ((rows + 1) / 2)
+        {
+            case 6: Run<T, L, S12>(a, line, step, b, width, depth, tile, fresh); break;
+            case 5: Run<T, L, S10>(a, line, step, b, width, depth, tile, fresh); break;
+            case 4: Run<T, L, S8>(a, line, step, b, width, depth, tile, fresh); break;
+            case 3: Run<T, L, S6>(a, line, step, b, width, depth, tile, fresh); break;
+            case 2: Run<T, L, S4>(a, line, step, b, width, depth, tile, fresh); break;
+            default: Run<T, L, S2>(a, line, step, b, width, depth, tile, fresh); break;
+        }
     }
 
     /// <param name="a">Element 0 along K of the first row.</param>
@@ -100,6 +106,9 @@ internal static unsafe class TileKernel
             {
                 (c80, c81) = (from[16], from[17]);
                 (c90, c91) = (from[18], from[19]);
+            }
+            if (S.Rows > 10)
+            {
                 (c100, c101) = (from[20], from[21]);
                 (c110, c111) = (from[22], from[23]);
             }
@@ -150,6 +159,9 @@ internal static unsafe class TileKernel
                 L x9 = L.Splat(*a9);
                 c90 = L.MultiplyAdd(x9, b0, c90);
                 c91 = S.Vectors == 2 ? L.MultiplyAdd(x9, b1, c91) : c91;
+            }
+            if (S.Rows > 10)
+            {
                 L x10 = L.Splat(a9[line]);
                 c100 = L.MultiplyAdd(x10, b0, c100);
                 c101 = S.Vectors == 2 ? L.MultiplyAdd(x10, b1, c101) : c101;
@@ -195,6 +207,9 @@ internal static unsafe class TileKernel
             to[17] = c81;
             to[18] = c90;
             to[19] = c91;
+        }
+        if (S.Rows > 10)
+        {
             to[20] = c100;
             to[21] = c101;
             to[22] = c110;
