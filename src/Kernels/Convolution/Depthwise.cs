@@ -107,7 +107,7 @@ internal readonly struct DepthwisePlanes<T>(
         where L : unmanaged, ILane<L, T>
     {
         var (filters, output) = (weight, y);
-        int w = L.Width, stride = rows.Axis.Stride * window.RowPitch, pitch = columns.Axis.Output, last = width - w;
+        int w = L.Width, stride = window.RowStep, pitch = columns.Axis.Output, last = width - w;
         for (int r = 0; r < height; r++)
         {
             for (int j = 0; j < width; j += 4 * w)
@@ -143,7 +143,7 @@ internal readonly struct DepthwisePlanes<T>(
         where L : unmanaged, ILane<L, T>
     {
         var (filters, output) = (weight, y);
-        int stride = rows.Axis.Stride * window.RowPitch, pitch = columns.Axis.Output;
+        int stride = window.RowStep, pitch = columns.Axis.Output;
         for (int r = 0; r < height; r += 4)
         {
             for (int next = 0; next < width; next += L.Width)
@@ -199,7 +199,7 @@ internal readonly struct DepthwiseWeights<T>(Conv2dShape shape, ArrayView<T> x, 
         for (int t = 0; t < s.Taps + 8; t++)
             offsets[t] = t < s.Taps ? window.Offset(t / s.X.Kernel, t % s.X.Kernel) : 0;
         var cells = Direct.View(scratch, Window.StripCapacity);
-        int stride = s.Y.Stride * window.RowPitch;
+        int stride = window.RowStep;
         for (int t = 0; t < s.Taps; t += 9)
         {
             int o0 = offsets[t], o1 = offsets[t + 1], o2 = offsets[t + 2], o3 = offsets[t + 3], o4 = offsets[t + 4];

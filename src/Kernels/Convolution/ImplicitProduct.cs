@@ -23,7 +23,7 @@ internal static unsafe class ImplicitProduct
             int* offsets = Offsets(ref space, s, window);
             for (int g = 0; g < s.Groups; g++)
             {
-                var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, (nint)s.Y.Stride * window.RowPitch);
+                var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, window.RowStep);
                 var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.GroupChannels * s.Taps, s.Taps, null, s.Taps, true);
                 var output = new MapOutput<T>(y, tail, s.Outputs, g * s.GroupOutputs, s.Y.Output, s.X.Output, s.Y.Output, s.X.Output, 0, 0, 1, 1);
                 Run(device, new(1, s.GroupOutputs, s.Batch * s.OutputPlane, s.GroupChannels * s.Taps), filters, patches, output);
@@ -56,7 +56,7 @@ internal static unsafe class ImplicitProduct
                 int count = TapsOfPhase(s, window, top, left, taps, offsets);
                 for (int g = 0; g < s.Groups; g++)
                 {
-                    var patches = new Patches<T>(maps + (nint)g * s.GroupOutputs * window.Plane, (nint)s.Outputs * window.Plane, offsets, rows, columns, window.RowPitch);
+                    var patches = new Patches<T>(maps + (nint)g * s.GroupOutputs * window.Plane, (nint)s.Outputs * window.Plane, offsets, rows, columns, window.RowStep);
                     var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.Taps, s.GroupChannels * s.Taps, taps, count, false);
                     var output = new MapOutput<T>(dx, new(bias), s.Channels, g * s.GroupChannels, rows, columns, s.Y.Input, s.X.Input, top, left, s.Y.Stride, s.X.Stride);
                     Run(device, new(1, s.GroupChannels, s.Batch * rows * columns, s.GroupOutputs * count), filters, patches, output);
@@ -85,7 +85,7 @@ internal static unsafe class ImplicitProduct
             using var pieces = new BatchPieces(device, s.Batch, WantedTiles / tiles, dweight);
             for (int g = 0; g < s.Groups; g++)
             {
-                var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, (nint)s.Y.Stride * window.RowPitch);
+                var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, window.RowStep);
                 var maps = new MapPanels<T>(dy.Pointer<T>() + (nint)g * s.GroupOutputs * s.OutputPlane, s.Outputs, s.OutputPlane, pieces.Images);
                 // The gradient of a piece has the rows of all groups.
                 var output = new RowMajor<T, Identity<T>>(pieces.Sums.Block.View<T>(pieces.Sums.Offset + g * size, pieces.Sums.Length - g * size), s.Outputs, columns, default);

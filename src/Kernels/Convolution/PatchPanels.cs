@@ -12,7 +12,10 @@ namespace TransferEngine.Kernels;
 internal readonly unsafe struct Patches<T>(T* images, nint imageStride, int* offsets, int rows, int columns, nint pitch) where T : unmanaged
 {
     public readonly int* Offsets = offsets;
-    public readonly int Columns = columns, Plane = rows * columns;
+    /// <summary>Pixels of a row; rows that follow each other without a gap are one.</summary>
+    public readonly int Columns = pitch == columns ? rows * columns : columns;
+
+    public readonly int Plane = rows * columns;
 
     public T* At(int image, int row, int column) => images + image * imageStride + row * pitch + column;
 }
@@ -194,7 +197,7 @@ internal readonly unsafe struct MapPanels<T>(T* maps, int channels, int plane, i
 
 /// <summary>
 /// Filters as rows of the left operand, K over their <c>inner</c> channels and some of their taps. Row i, channel c, tap t lies at
-/// <c>i * line + c * step + taps[t]</c>; these are the numbers of a row in order where <c>isContiguous</c>. Packed always, as every image meets it.
+/// <c>i * line + c * step + taps[t]</c>; these are the numbers of a row in order where <c>isContiguous</c>: they can be read in place.
 /// </summary>
 internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step, int* taps, int tapCount, bool isContiguous) : IPanelSource<T> where T : unmanaged
 {
@@ -202,9 +205,9 @@ internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step
 
     public bool TryPlace(int batch, out T* start, out nint lineStride, out nint stepStride)
     {
-        start = null;
-        lineStride = stepStride = 0;
-        return false;
+        start = filters;
+        (lineStride, stepStride) = (line, 1);
+        return isContiguous;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -212,15 +215,20 @@ internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step
     {
         if (count < width)
             new Span<T>(panel, depth * width).Clear();
-        var (channel, tap) = Math.DivRem(k, Math.Max(tapCount, 1));
         T* start = filters + first * line;
+        if (isContiguous)
+        {
+            Transposition.Run(start + k, line, panel, width, count, depth);
+            return;
+        }
+        var (channel, tap) = Math.DivRem(k, Math.Max(tapCount, 1));
         nint apart = line;
         for (int p = 0; p < depth; p++, panel += width)
         {
-            T* from = start + (isContiguous ? k + p : channel * step + taps[tap]);
+            T* from = start + channel * step + taps[tap];
             for (int i = 0; i < count; i++, from += apart)
                 panel[i] = *from;
-            if (!isContiguous && ++tap == tapCount)
+            if (++tap == tapCount)
                 (channel, tap) = (channel + 1, 0);
         }
     }
@@ -267,13 +275,12 @@ internal readonly unsafe struct MapOutput<T> : IOutput<T> where T : unmanaged
         if (residual is null)
             sum = Bounded(sum);
         var (y, x) = Math.DivRem(pixel, gridColumns);
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < count; x = 0)
         {
+            int run = Math.Min(count - i, gridColumns - x);
             nint at = (((nint)image * channels + first + row) * height + top + y * strideY) * width + left + x * strideX;
-            maps[at] = residual is null ? ((T*)&sum)[i] : L.First(Bounded(L.Splat(((T*)&sum)[i]) + L.Splat(residual[at])));
-            if (++x < gridColumns)
-                continue;
-            x = 0;
+            for (int end = i + run; i < end; i++, at += strideX)
+                maps[at] = residual is null ? ((T*)&sum)[i] : L.First(Bounded(L.Splat(((T*)&sum)[i]) + L.Splat(residual[at])));
             if (++y == gridRows)
                 (image, y) = (image + 1, 0);
         }

@@ -2,7 +2,7 @@ namespace TransferEngine.Kernels;
 
 /// <summary>
 /// A copy of a part of an image with its padding, each row split by column modulo the stride, so that neighbouring outputs read neighbours: every tap of a
-/// run of outputs is a contiguous, unmasked read, at any stride, dilation and padding. On the CPU's direct path.
+/// run of outputs is a contiguous, unmasked read, at any stride, dilation and padding. Pixels that a large stride skips are left out. On the CPU's direct path.
 /// </summary>
 internal readonly unsafe struct Window
 {
@@ -26,10 +26,15 @@ internal readonly unsafe struct Window
     public int Rows { get; }
 
     /// <summary>Elements of one row.</summary>
-    public int RowPitch => Pitch * x.Stride;
+    public int RowPitch => Pitch * Math.Min(x.Stride, x.Span);
+
+    /// <summary>Elements from what an output row reads to what the next one reads.</summary>
+    public int RowStep => RowsOfOutput * RowPitch;
+
+    private int RowsOfOutput => Math.Min(y.Stride, y.Span);
 
     /// <summary>Elements of a window of all its rows.</summary>
-    public int Plane => ((Rows - 1) * y.Stride + y.Span) * RowPitch;
+    public int Plane => ((Rows - 1) * RowsOfOutput + y.Span) * RowPitch;
 
     /// <summary>Whether the window of a whole image is the image.</summary>
     public bool IsImage => y.Stride == 1 && x.Stride == 1 && y.Padding == 0 && x.Padding == 0 && Plane == y.Input * x.Input && RowPitch == x.Input;
@@ -53,16 +58,19 @@ internal readonly unsafe struct Window
     /// <summary>Copies what <paramref name="rows"/> output rows from (<paramref name="row"/>, <paramref name="column"/>) on read.</summary>
     public void Fill<T>(T* cells, T* image, int insertY, int insertX, int row, int rows, int column) where T : unmanaged
     {
-        int top = row * y.Stride - y.Padding, left = column * x.Stride - x.Padding, count = (rows - 1) * y.Stride + y.Span;
+        int top = row * y.Stride - y.Padding, left = column * x.Stride - x.Padding, count = (rows - 1) * RowsOfOutput + y.Span;
+        bool skips = y.Stride > y.Span;
         for (int r = 0; r < count; r++, cells += RowPitch)
         {
-            int ih = top + r;
+            int ih = top + (skips ? r / y.Span * y.Stride + r % y.Span : r);
             if (ih < 0 || ih % insertY != 0 || ih / insertY >= y.Input)
                 new Span<T>(cells, RowPitch).Clear();
             else if (x.Stride == 1 && insertX == 1)
                 CopyRow(cells, image + (long)ih / insertY * x.Input, left);
+            else if (insertX == 1)
+                SplitRow(cells, image + (long)ih / insertY * x.Input, left);
             else
-                SplitRow(cells, image + (long)ih / insertY * x.Input, left, insertX);
+                SpreadRow(cells, image + (long)ih / insertY * x.Input, left, insertX);
         }
     }
 
@@ -77,7 +85,21 @@ internal readonly unsafe struct Window
             cells[i] = default;
     }
 
-    private void SplitRow<T>(T* cells, T* source, int left, int insert) where T : unmanaged
+    private void SplitRow<T>(T* cells, T* source, int left) where T : unmanaged
+    {
+        int stride = x.Stride;
+        for (int part = 0; part < Math.Min(stride, x.Span); part++, cells += Pitch)
+        {
+            int start = left + part, first = Math.Clamp((stride - 1 - start) / stride, 0, Pitch), end = Math.Clamp((x.Input - start + stride - 1) / stride, first, Pitch);
+            for (int i = 0; i < first; i++)
+                cells[i] = default;
+            Interleaving.Pick(source + start + first * stride, stride, cells + first, end - first);
+            for (int i = end; i < Pitch; i++)
+                cells[i] = default;
+        }
+    }
+
+    private void SpreadRow<T>(T* cells, T* source, int left, int insert) where T : unmanaged
     {
         int stride = x.Stride, pitch = Pitch;
         new Span<T>(cells, RowPitch).Clear();
