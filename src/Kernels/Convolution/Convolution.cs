@@ -48,6 +48,10 @@ internal static class Convolution
         {
             Winograd.Forward(device, s, x, weight, tail, y);
         }
+        else if (device.IsDirect && s.InputLength > 0 && PatchProduct.Serves(s))
+        {
+            PatchProduct.Forward<T>(device, s, x, weight, tail, y);
+        }
         else if (device.IsDirect && s.InputLength > 0)
         {
             ImplicitProduct.Forward<T>(device, s, x, weight, tail, y);
@@ -70,6 +74,8 @@ internal static class Convolution
             Depthwise.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (IsFiltered<T>(device, s))
             Winograd.InputGradient(device, s, dy, weight, bias, dx);
+        else if (device.IsDirect && s.OutputLength > 0 && PatchProduct.Serves(s))
+            PatchProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.ServesInputGradient(device, s))
@@ -86,6 +92,8 @@ internal static class Convolution
             Depthwise.WeightGradient<T>(device, s, x, dy, dweight);
         else if (IsFiltered<T>(device, s))
             Winograd.WeightGradient(device, s, x, dy, dweight);
+        else if (device.IsDirect && s.OutputLength > 0 && PatchProduct.Serves(s))
+            PatchProduct.WeightGradient<T>(device, s, x, dy, dweight);
         else if (device.IsDirect && s.OutputLength > 0)
             ImplicitProduct.WeightGradient<T>(device, s, x, dy, dweight);
         else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.Serves(device, s))
