@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using ILGPU;
 using ILGPU.IR.Intrinsics;
 
@@ -151,16 +152,38 @@ internal readonly struct Simd512<T>(Vector512<T> value) : ILane<Simd512<T>, T> w
     [IntrinsicImplementation, MethodImpl(Inline)]
     public static T Smallest(Simd512<T> x) => Simd256<T>.Smallest(new(Vector256.Min(x.value.GetLower(), x.value.GetUpper())));
 
-    private static Simd512<T> LoadTail(ref T source, int count, Simd512<T> fill)
+    [MethodImpl(Inline)]
+    private static unsafe Simd512<T> LoadTail(ref T source, int count, Simd512<T> fill)
     {
+        if (Avx512F.IsSupported)
+        {
+            // A masked load touches only the places of the mask; the memory is never managed, so that its address stands.
+            return typeof(T) == typeof(float)
+                ? new(Avx512F.MaskLoad((float*)Unsafe.AsPointer(ref source), FirstPlaces(count).As<T, float>(), fill.value.As<T, float>()).As<float, T>())
+                : new(Avx512F.MaskLoad((double*)Unsafe.AsPointer(ref source), FirstPlaces(count).As<T, double>(), fill.value.As<T, double>()).As<double, T>());
+        }
         var value = fill.value;
         Unsafe.CopyBlockUnaligned(ref Unsafe.As<Vector512<T>, byte>(ref value), ref Unsafe.As<T, byte>(ref source), (uint)(count * Unsafe.SizeOf<T>()));
         return new(value);
     }
 
-    private static void StoreTail(ref T destination, int count, Simd512<T> x)
+    [MethodImpl(Inline)]
+    private static unsafe void StoreTail(ref T destination, int count, Simd512<T> x)
     {
+        if (Avx512F.IsSupported)
+        {
+            if (typeof(T) == typeof(float))
+                Avx512F.MaskStore((float*)Unsafe.AsPointer(ref destination), FirstPlaces(count).As<T, float>(), x.value.As<T, float>());
+            else
+                Avx512F.MaskStore((double*)Unsafe.AsPointer(ref destination), FirstPlaces(count).As<T, double>(), x.value.As<T, double>());
+            return;
+        }
         var value = x.value;
         Unsafe.CopyBlockUnaligned(ref Unsafe.As<T, byte>(ref destination), ref Unsafe.As<Vector512<T>, byte>(ref value), (uint)(count * Unsafe.SizeOf<T>()));
     }
+
+    [MethodImpl(Inline)]
+    private static Vector512<T> FirstPlaces(int count) => typeof(T) == typeof(float)
+        ? Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(count)).As<int, T>()
+        : Vector512.LessThan(Vector512<long>.Indices, Vector512.Create((long)count)).As<long, T>();
 }
