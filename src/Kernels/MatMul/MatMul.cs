@@ -67,19 +67,34 @@ internal static class MatMul
             RunDirect<T, O>(device, shape, a, b, output);
     }
 
-    private static unsafe void RunDirect<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
-        where T : unmanaged where O : struct, IOutput<T>
+    private static void RunDirect<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output) where T : unmanaged where O : struct, IOutput<T>
     {
-        if (TryVector<T, O>(device, shape, a, b, output))
-            return;
-        var left = new StridedPanels<T>(a.Data.Pointer<T>(), a.RowStride, a.ColumnStride, a.BatchStride);
-        var right = new StridedPanels<T>(b.Data.Pointer<T>(), b.ColumnStride, b.RowStride, b.BatchStride);
-        PackedProduct.Run<T, StridedPanels<T>, StridedPanels<T>, O>(device, shape, left, right, output);
+        if (Vector512.IsHardwareAccelerated)
+            RunDirect<T, Simd512<T>, O>(device, shape, a, b, output);
+        else if (Vector256.IsHardwareAccelerated)
+            RunDirect<T, Simd256<T>, O>(device, shape, a, b, output);
+        else
+            RunDirect<T, Simd128<T>, O>(device, shape, a, b, output);
     }
 
-    private static bool TryVector<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
-        where T : unmanaged where O : struct, IOutput<T> =>
-        Vector512.IsHardwareAccelerated ? VectorProduct.TryRun<T, Simd512<T>, O>(device, shape, a, b, output)
-        : Vector256.IsHardwareAccelerated ? VectorProduct.TryRun<T, Simd256<T>, O>(device, shape, a, b, output)
-        : VectorProduct.TryRun<T, Simd128<T>, O>(device, shape, a, b, output);
+    private static unsafe void RunDirect<T, L, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
+        where T : unmanaged where L : unmanaged, ILane<L, T> where O : struct, IOutput<T>
+    {
+        if (VectorProduct.TryRun<T, L, O>(device, shape, a, b, output))
+            return;
+        // A column or two past the last whole panel cost a tile as much as a whole vector of them: they are dot products with the rows of A.
+        int width = PackedProduct.PanelColumns<T, L>(), odd = shape.N % width;
+        if (odd > 2 || shape.N < width || shape.M < width || a.ColumnStride != 1)
+            odd = 0;
+        var left = new StridedPanels<T>(a.Data.Pointer<T>(), a.RowStride, a.ColumnStride, a.BatchStride);
+        var right = new StridedPanels<T>(b.Data.Pointer<T>(), b.ColumnStride, b.RowStride, b.BatchStride);
+        PackedProduct.Run<T, L, StridedPanels<T>, StridedPanels<T>, O>(device, shape with { N = shape.N - odd }, left, right, output);
+        for (int column = shape.N - odd; column < shape.N; column++)
+        {
+            var vector = b with { Data = b.Data with { Offset = b.Data.Offset + column * b.ColumnStride } };
+            var work = new ShiftedOutput<T, O>(output, column);
+            if (!VectorProduct.TryRun<T, L, ShiftedOutput<T, O>>(device, shape with { N = 1 }, a, vector, work))
+                PackedProduct.Run<T, L, StridedPanels<T>, StridedPanels<T>, ShiftedOutput<T, O>>(device, shape with { N = 1 }, left, right, work);
+        }
+    }
 }

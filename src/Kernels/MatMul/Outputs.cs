@@ -89,3 +89,14 @@ internal readonly struct AddedRowMajor<T, E>(ArrayView<T> c, int rows, int colum
         L.Store(c, at, remaining, L.Load(c, at, remaining, L.Constant(0)) + epilogue.Apply(sum, row, column, remaining));
     }
 }
+
+/// <summary>An output whose columns begin further right: for a product that is computed in parts.</summary>
+internal readonly struct ShiftedOutput<T, O>(O output, int columns) : IOutput<T> where T : unmanaged where O : struct, IOutput<T>
+{
+    private readonly O output = output;
+    private readonly int columns = columns;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T> =>
+        output.Store(sum, batch, row, columns + column, remaining);
+}

@@ -26,27 +26,51 @@ internal static unsafe class VectorProduct
         bool column = shape.N == 1 && shape.M > 1;
         var (vector, matrix) = column ? (b.Transposed, a.Transposed) : (a, b);
         int rows = column ? 1 : shape.M, lines = column ? shape.M : shape.N;
-        bool dots = matrix.RowStride == 1 && vector.ColumnStride == 1 && rows <= MostRows && shape.K >= L.Width;
+        bool dots = matrix.RowStride == 1 && rows <= MostRows && shape.K >= L.Width && (vector.ColumnStride == 1 || lines >= L.Width);
         if (!dots && !(rows == 1 && matrix.ColumnStride == 1 && lines >= L.Width))
             return false;
-        int chunks = (lines + Chunk - 1) / Chunk, group = (int)Math.Clamp(ItemSize / ((long)Math.Min(lines, Chunk) * Math.Max(shape.K, 1)), 1, shape.Batch * (long)chunks);
-        int total = shape.Batch * chunks;
-        if (dots)
+        int chunks = (lines + Chunk - 1) / Chunk, total = shape.Batch * chunks;
+        int group = (int)Math.Clamp(ItemSize / ((long)Math.Min(lines, Chunk) * Math.Max(shape.K, 1)), 1, total);
+        var sizes = new Sizes(shape.K, rows, lines, chunks, total, group, column);
+        if (!dots)
         {
-            var work = new DotWork<T, L, O>(new(shape.K, rows, lines, chunks, total, group, column), vector, matrix, output);
+            var work = new RowsWork<T, L, O>(sizes, vector, matrix, output);
+            device.RunWork((total + group - 1) / group, ref work);
+            return true;
+        }
+        // A vector that lies scattered is gathered once.
+        var gathered = vector.ColumnStride == 1 ? null : Gather<T>(device, shape.Batch, rows, shape.K, ref vector);
+        try
+        {
+            var work = new DotWork<T, L, O>(sizes, vector, matrix, output);
             device.RunWork((total + group - 1) / group, ref work);
         }
-        else
+        finally
         {
-            var work = new RowsWork<T, L, O>(new(shape.K, rows, lines, chunks, total, group, column), vector, matrix, output);
-            device.RunWork((total + group - 1) / group, ref work);
+            if (gathered is not null)
+                device.Memory.Return(gathered);
         }
         return true;
+    }
+
+    private static MemoryBlock Gather<T>(ComputeDevice device, int batch, int rows, int depth, ref Matrix vector) where T : unmanaged
+    {
+        int matrices = vector.BatchStride == 0 ? 1 : batch;
+        var block = device.Memory.Rent((long)matrices * rows * depth * sizeof(T), null);
+        T* to = (T*)block.Address, from = vector.Data.Pointer<T>();
+        for (int i = 0; i < matrices; i++)
+            for (int row = 0; row < rows; row++)
+                for (int k = 0; k < depth; k++)
+                    *to++ = from[(nint)i * vector.BatchStride + (nint)row * vector.RowStride + (nint)k * vector.ColumnStride];
+        var data = new Slice(block, 0, matrices * rows * depth, vector.Data.Type);
+        vector = Matrix.RowMajor(data, rows, depth) with { BatchStride = matrices == 1 ? 0 : rows * depth };
+        return block;
     }
 
     /// <summary>Sizes, and how the chunks of all products are grouped to work items; <paramref name="Column"/> says that lines are rows of the result.</summary>
     private readonly record struct Sizes(int K, int Rows, int Lines, int Chunks, int Total, int Group, bool Column);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Store<T, L, O>(in O output, in Sizes sizes, T* sums, int batch, int row, int line, int count)
         where T : unmanaged where L : unmanaged, ILane<L, T> where O : struct, IOutput<T>
     {
@@ -118,14 +142,8 @@ internal static unsafe class VectorProduct
         }
 
         /// <summary>The vector at an address of which <paramref name="left"/> numbers (1 or more) may be read; the rest is 0.</summary>
-        private static L Part(T* from, int left)
-        {
-            if (left >= L.Width)
-                return *(L*)from;
-            L value = L.Constant(0);
-            Unsafe.CopyBlockUnaligned(&value, from, (uint)(left * sizeof(T)));
-            return value;
-        }
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static L Part(T* from, int left) => L.Load(Direct.View(from, left), 0, left, L.Constant(0));
     }
 
     /// <summary>Rows contiguous over the lines: each is scaled by its number of the vector and added, eight rows at a time.</summary>
