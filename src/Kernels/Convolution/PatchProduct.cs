@@ -29,10 +29,10 @@ internal static unsafe class PatchProduct
         using var taps = new TapList(device, s.Taps);
         for (int tap = 0; tap < s.Taps; tap++)
             taps.Add(tap, tap / s.X.Kernel * s.Y.Dilation - s.Y.Padding, tap % s.X.Kernel * s.X.Dilation - s.X.Padding);
-        var maps = new Maps<T>(x.Pointer<T>(), s.Channels, s.Y.Input, s.X.Input);
+        var maps = new ChannelMaps<T>(x.Pointer<T>(), s.Channels, s.Y.Input, s.X.Input);
         var grid = new Grid(s.Batch, s.Y.Output, s.X.Output, s.Y.Stride, s.X.Stride);
         var target = new Target<T>(y.Pointer<T>(), s.Outputs, s.Y.Output, s.X.Output, 0, 0, 1, 1);
-        Convolve(device, maps, grid, taps, new Filters<T>(weight.Pointer<T>(), (nint)s.Channels * s.Taps, s.Taps, s.Taps), target, tail);
+        Convolve(device, maps, grid, taps, new ChannelFilters<T>(weight.Pointer<T>(), (nint)s.Channels * s.Taps, s.Taps, s.Taps), target, tail);
     }
 
     /// <summary>
@@ -41,7 +41,7 @@ internal static unsafe class PatchProduct
     /// </summary>
     public static void InputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged
     {
-        var maps = new Maps<T>(dy.Pointer<T>(), s.Outputs, s.Y.Output, s.X.Output);
+        var maps = new ChannelMaps<T>(dy.Pointer<T>(), s.Outputs, s.Y.Output, s.X.Output);
         for (int phase = 0; phase < s.Y.Stride * s.X.Stride; phase++)
         {
             int top = phase / s.X.Stride, left = phase % s.X.Stride;
@@ -56,7 +56,7 @@ internal static unsafe class PatchProduct
                     taps.Add(tap, down / s.Y.Stride, right / s.X.Stride);
             }
             var target = new Target<T>(dx.Pointer<T>(), s.Channels, s.Y.Input, s.X.Input, top, left, s.Y.Stride, s.X.Stride);
-            Convolve(device, maps, grid, taps, new Filters<T>(weight.Pointer<T>(), s.Taps, (nint)s.Channels * s.Taps, s.Taps), target, new(bias));
+            Convolve(device, maps, grid, taps, new ChannelFilters<T>(weight.Pointer<T>(), s.Taps, (nint)s.Channels * s.Taps, s.Taps), target, new(bias));
         }
     }
 
@@ -67,8 +67,8 @@ internal static unsafe class PatchProduct
         for (int tap = 0; tap < s.Taps; tap++)
             taps.Add(tap, tap / s.X.Kernel * s.Y.Dilation - s.Y.Padding, tap % s.X.Kernel * s.X.Dilation - s.X.Padding);
         single.Add(0, 0, 0);
-        var images = new Maps<T>(x.Pointer<T>(), s.Channels, s.Y.Input, s.X.Input);
-        var gradients = new Maps<T>(dy.Pointer<T>(), s.Outputs, s.Y.Output, s.X.Output);
+        var images = new ChannelMaps<T>(x.Pointer<T>(), s.Channels, s.Y.Input, s.X.Input);
+        var gradients = new ChannelMaps<T>(dy.Pointer<T>(), s.Outputs, s.Y.Output, s.X.Output);
         var grid = new Grid(s.Batch, s.Y.Output, s.X.Output, s.Y.Stride, s.X.Stride);
         if (Vector512.IsHardwareAccelerated)
             Correlate<T, Simd512<T>>(device, images, grid, taps, gradients, single, dweight.Pointer<T>());
@@ -78,7 +78,7 @@ internal static unsafe class PatchProduct
             Correlate<T, Simd128<T>>(device, images, grid, taps, gradients, single, dweight.Pointer<T>());
     }
 
-    private static void Convolve<T>(ComputeDevice device, in Maps<T> maps, in Grid grid, in TapList taps, in Filters<T> filters, in Target<T> target, in ConvolutionTail tail) where T : unmanaged
+    private static void Convolve<T>(ComputeDevice device, in ChannelMaps<T> maps, in Grid grid, in TapList taps, in ChannelFilters<T> filters, in Target<T> target, in ConvolutionTail tail) where T : unmanaged
     {
         if (Vector512.IsHardwareAccelerated)
             Convolve<T, Simd512<T>>(device, maps, grid, taps, filters, target, tail);
@@ -88,7 +88,7 @@ internal static unsafe class PatchProduct
             Convolve<T, Simd128<T>>(device, maps, grid, taps, filters, target, tail);
     }
 
-    private static void Convolve<T, L>(ComputeDevice device, in Maps<T> maps, in Grid grid, in TapList taps, in Filters<T> filters, in Target<T> target, in ConvolutionTail tail)
+    private static void Convolve<T, L>(ComputeDevice device, in ChannelMaps<T> maps, in Grid grid, in TapList taps, in ChannelFilters<T> filters, in Target<T> target, in ConvolutionTail tail)
         where T : unmanaged where L : unmanaged, ILane<L, T>
     {
         var patches = new Patches<T, L>(grid, maps.Channels, taps.Count);
@@ -104,7 +104,7 @@ internal static unsafe class PatchProduct
         device.Memory.Return(block);
     }
 
-    private static void Correlate<T, L>(ComputeDevice device, in Maps<T> images, in Grid grid, in TapList taps, in Maps<T> gradients, in TapList single, T* dweight)
+    private static void Correlate<T, L>(ComputeDevice device, in ChannelMaps<T> images, in Grid grid, in TapList taps, in ChannelMaps<T> gradients, in TapList single, T* dweight)
         where T : unmanaged where L : unmanaged, ILane<L, T>
     {
         var own = new Grid(grid.Batch, grid.Rows, grid.Columns, 1, 1);
@@ -132,27 +132,12 @@ internal static unsafe class PatchProduct
             device.Memory.Return(sums);
     }
 
-    /// <summary>Maps [N, Channels, Height, Width].</summary>
-    private readonly struct Maps<T>(T* data, int channels, int height, int width) where T : unmanaged
-    {
-        public readonly T* Data = data;
-        public readonly int Channels = channels, Height = height, Width = width;
-    }
-
     /// <summary>The pixels that patches are made for, and how far apart they lie in the maps that are read. Rows are counted through the batch.</summary>
     private readonly struct Grid(int batch, int rows, int columns, int strideY, int strideX)
     {
         public readonly int Batch = batch, Rows = rows, Columns = columns, StrideY = strideY, StrideX = strideX;
 
         public int AllRows => Batch * Rows;
-    }
-
-    /// <summary>The filter from channel k to channel i: tap t lies at i * <c>line</c> + k * <c>step</c> + t.</summary>
-    private readonly struct Filters<T>(T* data, nint line, nint step, int taps) where T : unmanaged
-    {
-        public readonly T* Data = data;
-        public readonly nint Line = line, Step = step;
-        public readonly int Taps = taps;
     }
 
     /// <summary>Where the pixels of a grid lie in the maps that are written.</summary>
@@ -224,7 +209,7 @@ internal static unsafe class PatchProduct
     }
 
     /// <summary>One work item: a vector of channels of the patches of a few rows of pixels.</summary>
-    private struct GatherWork<T, L>(ComputeDevice device, Maps<T> maps, Grid grid, TapList taps, int row, int rows, T* to, Patches<T, L> patches) : IWork
+    private struct GatherWork<T, L>(ComputeDevice device, ChannelMaps<T> maps, Grid grid, TapList taps, int row, int rows, T* to, Patches<T, L> patches) : IWork
         where T : unmanaged where L : unmanaged, ILane<L, T>
     {
         /// <summary>Vectors that an item copies at the least: some ten microseconds of work.</summary>
@@ -239,7 +224,7 @@ internal static unsafe class PatchProduct
         {
             var (part, group) = Math.DivRem(item, groups);
             int start = part * rowsPerItem, end = Math.Min(start + rowsPerItem, rows), channel = group * L.Width;
-            int lines = taps.Bottom - taps.Top + 1, pitch = ((grid.Columns - 1) * grid.StrideX + taps.Right - taps.Left + 1) * L.Width;
+            int lines = taps.Bottom - taps.Top + 1, cellsOfRow = (grid.Columns - 1) * grid.StrideX + taps.Right - taps.Left + 1, pitch = cellsOfRow * L.Width;
             var scratch = device.Memory.Rent((long)lines * pitch * sizeof(T) + taps.Count * sizeof(nint), null);
             nint* offsets = (nint*)scratch.Address;
             T* cells = (T*)(offsets + taps.Count);
@@ -253,7 +238,7 @@ internal static unsafe class PatchProduct
                 if (kept > 0)
                     new Span<T>(cells + grid.StrideY * pitch, kept * pitch).CopyTo(new Span<T>(cells, kept * pitch));
                 for (int i = kept; i < lines; i++)
-                    Fill(cells + i * pitch, pitch, image, channel, line * grid.StrideY + taps.Top + i);
+                    maps.Fill<L>(cells + i * pitch, cellsOfRow, image, channel, line * grid.StrideY + taps.Top + i, taps.Left);
                 T* into = to + (nint)r * grid.Columns * patches.Pitch + channel;
                 for (int c = 0; c < grid.Columns; c++, into += patches.Pitch)
                 {
@@ -264,25 +249,11 @@ internal static unsafe class PatchProduct
             }
             device.Memory.Return(scratch);
         }
-
-        /// <summary>One row of pixels, transposed to [pixel][channel]; pixels past the map's edges stay zero.</summary>
-        private readonly void Fill(T* cells, int pitch, int image, int channel, int line)
-        {
-            int first = Math.Max(0, -taps.Left), start = Math.Max(0, taps.Left), count = Math.Min(maps.Width - start, pitch / L.Width - first);
-            if (line < 0 || line >= maps.Height || count <= 0)
-            {
-                new Span<T>(cells, pitch).Clear();
-                return;
-            }
-            nint plane = (nint)maps.Height * maps.Width;
-            T* from = maps.Data + ((nint)image * maps.Channels + channel) * plane + (nint)line * maps.Width + start;
-            Transposition.Run(from, plane, cells + first * L.Width, L.Width, Math.Min(L.Width, maps.Channels - channel), count);
-        }
     }
 
     /// <summary>One work item: two vectors of output channels of some pixels, from the filters to the finished maps.</summary>
     private struct ProductWork<T, L>(
-        ComputeDevice device, T* matrix, Patches<T, L> patches, int channels, Filters<T> filters, TapList taps, Grid grid, int row, int rows, Target<T> target, ConvolutionTail tail) : IWork
+        ComputeDevice device, T* matrix, Patches<T, L> patches, int channels, ChannelFilters<T> filters, TapList taps, Grid grid, int row, int rows, Target<T> target, ConvolutionTail tail) : IWork
         where T : unmanaged where L : unmanaged, ILane<L, T>
     {
         /// <summary>Pixels whose sums are held at once: eight tiles of twelve.</summary>
@@ -301,9 +272,10 @@ internal static unsafe class PatchProduct
             int lanes = 2 * L.Width, first = panel * lanes, count = Math.Min(lanes, target.Channels - first), height = PackedProduct.PanelRows<T, L>();
             int blocks = (pixels + PixelsAtOnce - 1) / PixelsAtOnce;
             int start = (int)((long)blocks * part / Parts) * PixelsAtOnce, end = Math.Min(pixels, (int)((long)blocks * (part + 1) / Parts) * PixelsAtOnce);
-            var scratch = device.Memory.Rent(((long)patches.Depth + 2 * (PixelsAtOnce + 11)) * lanes * sizeof(T), null);
+            int turnedRows = Math.Max(PixelsAtOnce, ChannelFilters<T>.Chunk * filters.Taps);
+            var scratch = device.Memory.Rent(((long)patches.Depth + PixelsAtOnce + 11 + turnedRows) * lanes * sizeof(T), null);
             T* panelOfFilters = (T*)scratch.Address, sums = panelOfFilters + patches.Depth * lanes, turned = sums + (PixelsAtOnce + 11) * lanes;
-            Pack(panelOfFilters, first, count);
+            Pack(panelOfFilters, turned, first, count);
             for (int p = start; p < end; p += PixelsAtOnce)
             {
                 int take = Math.Min(PixelsAtOnce, end - p);
@@ -321,25 +293,22 @@ internal static unsafe class PatchProduct
             device.Memory.Return(scratch);
         }
 
-        private readonly void Pack(T* panel, int first, int count)
+        /// <summary>Filters as rows [tap][input channel] of output channels.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private readonly void Pack(T* panel, T* rows, int first, int count)
         {
             int lanes = 2 * L.Width;
-            bool inOrder = taps.Count == filters.Taps;
-            if (count < lanes || channels < patches.Channels || !inOrder)
+            if (channels < patches.Channels)
                 new Span<T>(panel, patches.Depth * lanes).Clear();
-            for (int c = 0; c < channels; c++)
+            for (int k = 0; k < channels; k += ChannelFilters<T>.Chunk)
             {
-                T* from = filters.Data + first * filters.Line + c * filters.Step, to = panel + c * lanes;
-                if (inOrder)
-                {
-                    Transposition.Run(from, filters.Line, to, (nint)patches.Channels * lanes, count, taps.Count);
-                    continue;
-                }
+                int chunk = Math.Min(ChannelFilters<T>.Chunk, channels - k);
+                filters.Turn(first, count, k, chunk, rows, lanes);
                 for (int t = 0; t < taps.Count; t++)
                 {
-                    T* tap = from + taps.Tap(t), into = to + (nint)t * patches.Channels * lanes;
-                    for (int i = 0; i < count; i++)
-                        into[i] = tap[i * filters.Line];
+                    L* from = (L*)(rows + taps.Tap(t) * lanes), to = (L*)(panel + ((nint)t * patches.Channels + k) * lanes);
+                    for (int c = 0; c < chunk; c++, from += 2 * filters.Taps, to += 2)
+                        (to[0], to[1]) = (from[0], from[1]);
                 }
             }
         }

@@ -20,7 +20,7 @@ internal static unsafe partial class Winograd
     private const int Capacity = 2 << 20;
 
     /// <summary>Below these the transforms outweigh what the products save.</summary>
-    private const int LeastChannels = 16, LeastTiles = 12;
+    private const int LeastChannels = 16, LeastTiles = 4;
 
     /// <summary>Whether minimal filtering is expected to be the faster way for the outputs of this shape and its gradients.</summary>
     public static bool Serves(in Conv2dShape s)
@@ -42,68 +42,71 @@ internal static unsafe partial class Winograd
     /// <summary>y = tail(x * weight).</summary>
     public static void Forward(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in ConvolutionTail tail, in Slice y)
     {
-        var filters = new Filters(weight.Pointer<float>(), s.Channels * 9, 9, 0, 3, 1);
-        Convolve(device, new(x.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, s.Y.Padding, s.X.Padding), filters,
-            new(y.Pointer<float>(), s.Batch, s.Outputs, s.Y.Output, s.X.Output, 0, 0), tail);
+        var filters = new ChannelFilters<float>(weight.Pointer<float>(), s.Channels * 9, 9, 9);
+        Convolve(device, new(new(x.Pointer<float>(), s.Channels, s.Y.Input, s.X.Input), s.Y.Padding, s.X.Padding), filters, reversed: false,
+            s.Batch, new(y.Pointer<float>(), s.Outputs, s.Y.Output, s.X.Output), tail);
     }
 
     /// <summary>dx of dy and weight: a convolution of dy with the filters read across and backwards.</summary>
     public static void InputGradient(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx)
     {
-        var filters = new Filters(weight.Pointer<float>(), 9, s.Channels * 9, 8, -3, -1);
-        Convolve(device, new(dy.Pointer<float>(), s.Batch, s.Outputs, s.Y.Output, s.X.Output, 2 - s.Y.Padding, 2 - s.X.Padding), filters,
-            new(dx.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, 0, 0), new(bias));
+        var filters = new ChannelFilters<float>(weight.Pointer<float>(), 9, s.Channels * 9, 9);
+        Convolve(device, new(new(dy.Pointer<float>(), s.Outputs, s.Y.Output, s.X.Output), 2 - s.Y.Padding, 2 - s.X.Padding), filters, reversed: true,
+            s.Batch, new(dx.Pointer<float>(), s.Channels, s.Y.Input, s.X.Input), new(bias));
     }
 
     /// <summary>dweight of x and dy: for each pair of channels the sum over all tiles.</summary>
     public static void WeightGradient(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight)
     {
-        var images = new Maps(x.Pointer<float>(), s.Batch, s.Channels, s.Y.Input, s.X.Input, s.Y.Padding, s.X.Padding);
-        var gradients = new Maps(dy.Pointer<float>(), s.Batch, s.Outputs, s.Y.Output, s.X.Output, 0, 0);
+        var images = new Padded(new(x.Pointer<float>(), s.Channels, s.Y.Input, s.X.Input), s.Y.Padding, s.X.Padding);
+        var gradients = new Padded(new(dy.Pointer<float>(), s.Outputs, s.Y.Output, s.X.Output), 0, 0);
+        var tiles = new Tiles(s.Batch, s.Y.Output, s.X.Output);
         if (Vector512.IsHardwareAccelerated)
-            Correlate<Simd512<float>>(device, images, gradients, dweight.Pointer<float>());
+            Correlate<Simd512<float>>(device, images, gradients, tiles, dweight.Pointer<float>());
         else if (Vector256.IsHardwareAccelerated)
-            Correlate<Simd256<float>>(device, images, gradients, dweight.Pointer<float>());
+            Correlate<Simd256<float>>(device, images, gradients, tiles, dweight.Pointer<float>());
         else
-            Correlate<Simd128<float>>(device, images, gradients, dweight.Pointer<float>());
+            Correlate<Simd128<float>>(device, images, gradients, tiles, dweight.Pointer<float>());
     }
 
-    private static void Convolve(ComputeDevice device, in Maps from, in Filters filters, in Maps to, in ConvolutionTail tail)
+    private static void Convolve(
+        ComputeDevice device, in Padded from, in ChannelFilters<float> filters, bool reversed, int batch, in ChannelMaps<float> to, in ConvolutionTail tail)
     {
         if (Vector512.IsHardwareAccelerated)
-            Convolve<Simd512<float>>(device, from, filters, to, tail);
+            Convolve<Simd512<float>>(device, from, filters, reversed, new(batch, to.Height, to.Width), to, tail);
         else if (Vector256.IsHardwareAccelerated)
-            Convolve<Simd256<float>>(device, from, filters, to, tail);
+            Convolve<Simd256<float>>(device, from, filters, reversed, new(batch, to.Height, to.Width), to, tail);
         else
-            Convolve<Simd128<float>>(device, from, filters, to, tail);
+            Convolve<Simd128<float>>(device, from, filters, reversed, new(batch, to.Height, to.Width), to, tail);
     }
 
-    private static void Convolve<L>(ComputeDevice device, in Maps from, in Filters filters, in Maps to, in ConvolutionTail tail) where L : unmanaged, ILane<L, float>
+    private static void Convolve<L>(
+        ComputeDevice device, in Padded from, in ChannelFilters<float> filters, bool reversed, Tiles tiles, in ChannelMaps<float> to, in ConvolutionTail tail) where L : unmanaged, ILane<L, float>
     {
-        var tiles = new Tiles(to.Batch, to.Height, to.Width);
-        var bands = new Bands(tiles, from.Channels);
-        var matrices = new Matrices(bands.Rows * tiles.Columns, from.Channels);
+        int channels = from.Maps.Channels;
+        var bands = new Bands(tiles, channels);
+        var matrices = new Matrices(bands.Rows * tiles.Columns, channels);
         var block = device.Memory.Rent(matrices.Length * sizeof(float), null);
         float* transformed = (float*)block.Address;
         for (int row = 0; row < tiles.AllRows; row += bands.Rows)
         {
             int rows = Math.Min(bands.Rows, tiles.AllRows - row);
             Transform<L, WinogradTransforms.Image>(device, from, tiles, row, rows, transformed, matrices);
-            var work = new ProductWork<L>(device, transformed, matrices, from.Channels, filters, to, tiles, row, rows, tail);
+            var work = new ProductWork<L>(device, transformed, matrices, channels, filters, reversed, to, tiles, row, rows, tail);
             device.RunWork(work.Items, ref work);
         }
         device.Memory.Return(block);
     }
 
-    private static void Correlate<L>(ComputeDevice device, in Maps images, in Maps gradients, float* dweight) where L : unmanaged, ILane<L, float>
+    private static void Correlate<L>(ComputeDevice device, in Padded images, in Padded gradients, in Tiles tiles, float* dweight) where L : unmanaged, ILane<L, float>
     {
-        var tiles = new Tiles(gradients.Batch, gradients.Height, gradients.Width);
-        var bands = new Bands(tiles, Math.Max(images.Channels, gradients.Channels));
+        int channels = images.Maps.Channels, outputs = gradients.Maps.Channels;
+        var bands = new Bands(tiles, Math.Max(channels, outputs));
         int most = bands.Rows * tiles.Columns;
-        Matrices right = new(most, images.Channels), left = new(most, gradients.Channels);
+        Matrices right = new(most, channels), left = new(most, outputs);
         var block = device.Memory.Rent((right.Length + left.Length) * sizeof(float), null);
         float* rightMatrices = (float*)block.Address, leftMatrices = rightMatrices + right.Length;
-        var blocks = new CorrelationBlocks<L>(gradients.Channels, images.Channels);
+        var blocks = new CorrelationBlocks<L>(outputs, channels);
         bool several = bands.Rows < tiles.AllRows;
         var sums = several ? device.Memory.Rent(blocks.Items * blocks.Length * sizeof(float), null) : null;
         for (int row = 0; row < tiles.AllRows; row += bands.Rows)
@@ -120,7 +123,7 @@ internal static unsafe partial class Winograd
             device.Memory.Return(sums);
     }
 
-    private static void Transform<L, F>(ComputeDevice device, in Maps maps, in Tiles tiles, int row, int rows, float* to, in Matrices matrices)
+    private static void Transform<L, F>(ComputeDevice device, in Padded maps, in Tiles tiles, int row, int rows, float* to, in Matrices matrices)
         where L : unmanaged, ILane<L, float> where F : struct, ISquareTransform
     {
         var work = new MapWork<L, F>(device, maps, tiles, row, rows, to, matrices);
@@ -130,21 +133,11 @@ internal static unsafe partial class Winograd
     /// <summary>Rounds up to a number of cache lines that is odd: what lies such a stride apart falls into different sets of a cache.</summary>
     private static long Apart(long elements) => ((elements + 15) / 16 | 1) * 16;
 
-    /// <summary>Maps [Batch, Channels, Height, Width] with a border of zeros above and on the left; as wide as needed elsewhere.</summary>
-    private readonly struct Maps(float* data, int batch, int channels, int height, int width, int padY, int padX)
+    /// <summary>Maps with a border of zeros above and on the left; as wide as needed elsewhere.</summary>
+    private readonly struct Padded(ChannelMaps<float> maps, int padY, int padX)
     {
-        public readonly float* Data = data;
-        public readonly int Batch = batch, Channels = channels, Height = height, Width = width, PadY = padY, PadX = padX;
-
-        public nint Plane => (nint)Height * Width;
-    }
-
-    /// <summary>The filter from channel k to channel i: tap (a, b) lies at i * <c>line</c> + k * <c>step</c> + <c>first</c> + a * <c>down</c> + b * <c>across</c>.</summary>
-    private readonly struct Filters(float* data, nint line, nint step, int first, int down, int across)
-    {
-        public readonly float* Data = data;
-        public readonly nint Line = line, Step = step;
-        public readonly int First = first, Down = down, Across = across;
+        public readonly ChannelMaps<float> Maps = maps;
+        public readonly int PadY = padY, PadX = padX;
     }
 
     /// <summary>Tiles that cover maps; rows of tiles are counted through the batch.</summary>
@@ -180,13 +173,13 @@ internal static unsafe partial class Winograd
     }
 
     /// <summary>One work item: a vector of channels of a few rows of tiles.</summary>
-    private struct MapWork<L, F>(ComputeDevice device, Maps maps, Tiles tiles, int row, int rows, float* to, Matrices matrices) : IWork
+    private struct MapWork<L, F>(ComputeDevice device, Padded maps, Tiles tiles, int row, int rows, float* to, Matrices matrices) : IWork
         where L : unmanaged, ILane<L, float> where F : struct, ISquareTransform
     {
         /// <summary>Tiles of an item at the least: some ten microseconds of work.</summary>
         private const int TilesPerItem = 128;
 
-        private readonly int groups = (maps.Channels + L.Width - 1) / L.Width, rowsPerItem = Math.Max(1, Math.Min(rows, TilesPerItem / tiles.Columns));
+        private readonly int groups = (maps.Maps.Channels + L.Width - 1) / L.Width, rowsPerItem = Math.Max(1, Math.Min(rows, TilesPerItem / tiles.Columns));
 
         public readonly int Items => groups * ((rows + rowsPerItem - 1) / rowsPerItem);
 
@@ -195,7 +188,7 @@ internal static unsafe partial class Winograd
         {
             var (part, group) = Math.DivRem(item, groups);
             int start = part * rowsPerItem, end = Math.Min(start + rowsPerItem, rows), channel = group * L.Width;
-            int pitch = (tiles.Columns * Step + F.Inputs - Step) * L.Width;
+            int pixels = tiles.Columns * Step + F.Inputs - Step, pitch = pixels * L.Width;
             var scratch = device.Memory.Rent((F.Inputs * (long)pitch + Points * L.Width) * sizeof(float), null);
             float* half = (float*)scratch.Address, cells = half + Points * L.Width;
             new Span<float>(cells, F.Inputs * pitch).Clear();
@@ -206,31 +199,18 @@ internal static unsafe partial class Winograd
                 if (kept > 0)
                     new Span<float>(cells + Step * pitch, kept * pitch).CopyTo(new Span<float>(cells, kept * pitch));
                 for (int i = kept; i < F.Inputs; i++)
-                    Fill(cells + i * pitch, pitch, image, channel, tileRow * Step - maps.PadY + i);
+                    maps.Maps.Fill<L>(cells + i * pitch, pixels, image, channel, tileRow * Step - maps.PadY + i, -maps.PadX);
                 float* into = to + (nint)r * tiles.Columns * matrices.Pitch + channel;
                 for (int t = 0; t < tiles.Columns; t++, into += matrices.Pitch)
                     WinogradTransforms.Square<L, F>(cells + t * Step * L.Width, pitch, L.Width, half, into, Side * matrices.Stride, matrices.Stride);
             }
             device.Memory.Return(scratch);
         }
-
-        /// <summary>One row of pixels, transposed to [pixel][channel]; pixels past the map's edges stay zero.</summary>
-        private readonly void Fill(float* cells, int pitch, int image, int channel, int line)
-        {
-            if (line < 0 || line >= maps.Height)
-            {
-                new Span<float>(cells, pitch).Clear();
-                return;
-            }
-            int left = maps.PadX, count = Math.Min(maps.Width, pitch / L.Width - left);
-            float* from = maps.Data + ((nint)image * maps.Channels + channel) * maps.Plane + (nint)line * maps.Width;
-            Transposition.Run(from, maps.Plane, cells + left * L.Width, L.Width, Math.Min(L.Width, maps.Channels - channel), count);
-        }
     }
 
     /// <summary>One work item: two vectors of output channels of some rows of tiles, from the filters' transform to the finished maps.</summary>
     private struct ProductWork<L>(
-        ComputeDevice device, float* left, Matrices matrices, int channels, Filters filters, Maps to, Tiles tiles, int row, int rows, ConvolutionTail tail) : IWork
+        ComputeDevice device, float* left, Matrices matrices, int channels, ChannelFilters<float> filters, bool reversed, ChannelMaps<float> to, Tiles tiles, int row, int rows, ConvolutionTail tail) : IWork
         where L : unmanaged, ILane<L, float>
     {
         /// <summary>Channels whose transformed filters are held at once, and tiles whose products are: both stay in the second-level cache.</summary>
@@ -251,7 +231,7 @@ internal static unsafe partial class Winograd
             var (panel, part) = Math.DivRem(item, Parts);
             int lanes = 2 * L.Width, first = panel * lanes, count = Math.Min(lanes, to.Channels - first);
             int start = (int)((long)rows * part / Parts), end = (int)((long)rows * (part + 1) / Parts);
-            long outputs = (long)Step * Step * tiles.Columns * lanes;
+            long outputs = Math.Max((long)Step * Step * tiles.Columns, 9 * ChannelFilters<float>.Chunk) * lanes;
             var scratch = device.Memory.Rent((Points * (long)(filterStride + productStride) + outputs + Points * L.Width) * sizeof(float), null);
             float* transformed = (float*)scratch.Address, products = transformed + Points * filterStride, pixels = products + Points * productStride;
             for (int r = start; r < end; r += rowsAtOnce)
@@ -261,7 +241,7 @@ internal static unsafe partial class Winograd
                 {
                     int deep = Math.Min(Depth, channels - k);
                     if (r == start || channels > Depth)
-                        TransformFilters(first, count, k, deep, transformed, pixels);
+                        TransformFilters(first, count, k, deep, transformed, pixels, pixels + outputs);
                     Multiply(left + (nint)r * tiles.Columns * matrices.Pitch + k, take * tiles.Columns, deep, count > L.Width, transformed, products, k == 0);
                 }
                 for (int i = 0; i < take; i++)
@@ -271,18 +251,20 @@ internal static unsafe partial class Winograd
         }
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-        private readonly void TransformFilters(int first, int count, int k, int deep, float* transformed, float* scratch)
+        private readonly void TransformFilters(int first, int count, int k, int deep, float* transformed, float* taps, float* half)
         {
             int lanes = 2 * L.Width;
-            float* taps = scratch, half = scratch + 9 * lanes;
-            new Span<float>(taps, 9 * lanes).Clear();
-            for (int p = 0; p < deep; p++)
+            // Read across, filters are turned about: the gradient flows from a tap's output back to its input.
+            int start = (reversed ? 8 : 0) * lanes, across = reversed ? -lanes : lanes, used = count > L.Width ? lanes : L.Width;
+            for (int p = 0; p < deep; p += ChannelFilters<float>.Chunk)
             {
-                Transposition.Run(filters.Data + first * filters.Line + (k + p) * filters.Step, filters.Line, taps, lanes, count, 9);
-                for (int v = 0; v < lanes; v += L.Width)
+                int chunk = Math.Min(ChannelFilters<float>.Chunk, deep - p);
+                filters.Turn(first, count, k + p, chunk, taps, lanes);
+                for (int i = 0; i < chunk; i++)
                 {
-                    WinogradTransforms.Square<L, WinogradTransforms.Filter>(
-                        taps + filters.First * lanes + v, filters.Down * lanes, filters.Across * lanes, half, transformed + p * lanes + v, Side * filterStride, filterStride);
+                    float* into = transformed + (p + i) * lanes;
+                    for (int v = 0; v < used; v += L.Width)
+                        WinogradTransforms.Square<L, WinogradTransforms.Filter>(taps + i * 9 * lanes + start + v, 3 * across, across, half, into + v, Side * filterStride, filterStride);
                 }
             }
         }
