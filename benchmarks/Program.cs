@@ -4,6 +4,7 @@ using TransferEngine;
 using TransferEngine.Benchmarks;
 
 // workloads FILE [FILTER] [SECONDS] [--device D]: times the workloads of a file, a JSON line each.
+// peak [ROUNDS] [--device D]: what the machine can do at most, and what large products make of it.
 // suites [BenchmarkDotNet's arguments]: the suites of this project.
 if (args is ["suites", .. var rest])
 {
@@ -14,9 +15,11 @@ var words = args.ToList();
 using var device = words.IndexOf("--device") is var at && at >= 0 && at + 1 < words.Count ? Device.Open(words[at + 1]) : Device.Open(DeviceKind.Cpu);
 if (at >= 0)
     words.RemoveRange(at, Math.Min(2, words.Count - at));
+if (words is ["peak", .. var count] && (count.Count == 0 || int.TryParse(count[0], out _)))
+    return new Peak(device).Run(count.Count == 0 ? 5 : int.Parse(count[0], CultureInfo.InvariantCulture));
 if (words is not ["workloads", var file, .. var options] || !File.Exists(file))
 {
-    Console.Error.WriteLine("usage: workloads FILE [FILTER] [SECONDS] [--device cpu|cuda|opencl[:index]]   or   suites [options]");
+    Console.Error.WriteLine("usage: workloads FILE [FILTER] [SECONDS] [--device cpu|cuda|opencl[:index]]   or   peak [ROUNDS] [--device D]   or   suites [options]");
     return 2;
 }
 double seconds = 1;
