@@ -254,6 +254,11 @@ internal readonly unsafe struct MapOutput<T> : IOutput<T> where T : unmanaged
         (this.top, this.left, this.strideY, this.strideX) = (top, left, strideY, strideX);
     }
 
+    public void Prepare(int batch, int row, int column, int count)
+    {
+        // Runs of pixels end at any column: not worth finding.
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T>
     {

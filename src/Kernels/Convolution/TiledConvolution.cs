@@ -140,6 +140,11 @@ internal readonly struct MapRows<T>(ArrayView<T> maps, ArrayView<T> bias, int bi
     private readonly ArrayView<T> maps = maps, bias = bias;
     private readonly int biased = biased, channels = channels, channelsOfGroup = channelsOfGroup, plane = plane;
 
+    public void Prepare(int batch, int row, int column, int count)
+    {
+        // Runs of pixels end at any column: not worth finding.
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T>
     {

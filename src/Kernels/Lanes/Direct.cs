@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 using ILGPU;
 
 namespace TransferEngine.Kernels;
@@ -30,6 +31,18 @@ internal static unsafe class Direct
     /// <summary>A view of memory that is no block's, such as a stack's; only for kernels of the direct path.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ArrayView<T> View<T>(T* start, int length) where T : unmanaged => new(null!, (nint)start / sizeof(T), length);
+
+    /// <summary>Starts to bring elements into the first-level cache, where the processor takes such hints.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Prefetch<T>(ArrayView<T> view, int index, int count) where T : unmanaged
+    {
+        if (!Sse.IsSupported)
+            return;
+        T* first = (T*)Unsafe.AsPointer(ref At(ref view, index)), last = first + count - 1;
+        for (byte* line = (byte*)first; line < last; line += 64)
+            Sse.Prefetch0(line);
+        Sse.Prefetch0(last);
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ref T At<T>(scoped ref ArrayView<T> view, int index) where T : unmanaged =>

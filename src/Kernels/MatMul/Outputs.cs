@@ -18,6 +18,9 @@ internal interface IOutput<T> where T : unmanaged
 {
     /// <summary>Stores the sums of consecutive columns of one row of one product of the batch; parameters as <see cref="IEpilogue{T}.Apply"/>.</summary>
     void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T>;
+
+    /// <summary>Called on the CPU's direct path a while before <paramref name="count"/> columns of a row are stored: may fetch their memory. Does nothing where none is called for.</summary>
+    void Prepare(int batch, int row, int column, int count);
 }
 
 /// <summary>The sums as they are.</summary>
@@ -73,6 +76,9 @@ internal readonly struct RowMajor<T, E>(ArrayView<T> c, int rows, int columns, E
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T> =>
         L.Store(c, (batch * rows + row) * columns + column, remaining, epilogue.Apply(sum, row, column, remaining));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Prepare(int batch, int row, int column, int count) => Direct.Prefetch(c, (batch * rows + row) * columns + column, count);
 }
 
 /// <summary>As <see cref="RowMajor{T, E}"/>, added to what is there.</summary>
@@ -88,6 +94,9 @@ internal readonly struct AddedRowMajor<T, E>(ArrayView<T> c, int rows, int colum
         int at = (batch * rows + row) * columns + column;
         L.Store(c, at, remaining, L.Load(c, at, remaining, L.Constant(0)) + epilogue.Apply(sum, row, column, remaining));
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Prepare(int batch, int row, int column, int count) => Direct.Prefetch(c, (batch * rows + row) * columns + column, count);
 }
 
 /// <summary>An output whose columns begin further right: for a product that is computed in parts.</summary>
@@ -99,4 +108,6 @@ internal readonly struct ShiftedOutput<T, O>(O output, int columns) : IOutput<T>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T> =>
         output.Store(sum, batch, row, columns + column, remaining);
+
+    public void Prepare(int batch, int row, int column, int count) => output.Prepare(batch, row, columns + column, count);
 }

@@ -85,6 +85,8 @@ internal static unsafe class PackedProduct
         /// <summary>The numbers that one item packs: a few microseconds of work.</summary>
         private const int ItemSize = 1 << 14;
 
+        private const int RowsTogether = 16;
+
         private readonly int leftGroup = Math.Max(1, ItemSize / (plan.PanelRows * plan.Depth)), rightGroup = Math.Max(1, ItemSize / (plan.PanelColumns * plan.Depth));
 
         private readonly int LeftItems => (rowPanels + leftGroup - 1) / leftGroup * plan.Slices;
@@ -103,10 +105,16 @@ internal static unsafe class PackedProduct
         {
             var (slice, begin) = Math.DivRem(item, (panels + group - 1) / group);
             int k = slice * plan.Depth, depth = Math.Min(plan.Depth, shape.K - k), end = Math.Min((begin + 1) * group, panels);
-            for (int panel = begin * group; panel < end; panel++)
+            // Where lines lie side by side, a few elements along K of all panels come first: they are one stretch of memory.
+            int rows = source.TryPlace(batch, out _, out nint line, out _) && line == 1 ? RowsTogether : depth;
+            for (int p = 0; p < depth; p += rows)
             {
-                int first = (firstPanel + panel) * width;
-                source.Pack(packed + PanelAt(panel, panels, width, k, depth), width, batch, k, depth, first, Math.Min(width, lines - first));
+                for (int panel = begin * group; panel < end; panel++)
+                {
+                    int first = (firstPanel + panel) * width;
+                    T* to = packed + PanelAt(panel, panels, width, k, depth) + p * width;
+                    source.Pack(to, width, batch, k + p, Math.Min(rows, depth - p), first, Math.Min(width, lines - first));
+                }
             }
         }
     }
@@ -203,6 +211,8 @@ internal static unsafe class PackedProduct
                     for (int i = block.Top; i < block.Bottom; i++, a += aNext)
                     {
                         int height = Math.Min(rows, shape.M - i * rows);
+                        for (int row = 0; last && row < height; row++)
+                            output.Prepare(batch, i * rows + row, column, width);
                         TileKernel.Run<T, L>(height, width > L.Width, a, aLine, aStep, b, width2, depth, tile, k == 0, !packsLeft);
                         if (last)
                             Store(tile, batch, i * rows, height, column, width);
