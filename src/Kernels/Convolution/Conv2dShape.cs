@@ -33,6 +33,9 @@ internal readonly struct Conv2dShape(int batch, int channels, int outputs, int g
 
     public int Taps => Y.Kernel * X.Kernel;
 
+    /// <summary>Whether each output is a sum over the channels of one pixel, the one in its place.</summary>
+    public bool IsPointwise => Y.Kernel == 1 && X.Kernel == 1 && Y.Stride == 1 && X.Stride == 1 && Y.Padding == 0 && X.Padding == 0;
+
     public int InputPlane => Y.Input * X.Input;
 
     public int OutputPlane => Y.Output * X.Output;

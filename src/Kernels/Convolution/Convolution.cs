@@ -76,8 +76,10 @@ internal static class Convolution
             Winograd.InputGradient(device, s, dy, weight, bias, dx);
         else if (device.IsDirect && s.OutputLength > 0 && PatchProduct.Serves(s))
             PatchProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
-        else if (device.IsDirect && s.OutputLength > 0)
+        else if (device.IsDirect && s.OutputLength > 0 && s.IsPointwise)
             ImplicitProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
+        else if (device.IsDirect && s.OutputLength > 0)
+            SpreadProduct.InputGradient<T>(device, s, dy, weight, bias, dx);
         else if (s.OutputLength > 0 && s.InputLength > 0 && TiledConvolution.ServesInputGradient(device, s))
             TiledConvolution.InputGradient<T, Side16>(device, s, dy, weight, bias, dx);
         else

@@ -24,8 +24,8 @@ internal static unsafe class ImplicitProduct
             for (int g = 0; g < s.Groups; g++)
             {
                 var patches = new Patches<T>(images + (nint)g * s.GroupChannels * window.Plane, (nint)s.Channels * window.Plane, offsets, s.Y.Output, s.X.Output, window.RowStep);
-                var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.GroupChannels * s.Taps, s.Taps, null, s.Taps, true);
-                var output = new MapOutput<T>(y, tail, s.Outputs, g * s.GroupOutputs, s.Y.Output, s.X.Output, s.Y.Output, s.X.Output, 0, 0, 1, 1);
+                var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.GroupChannels * s.Taps, 1);
+                var output = new MapOutput<T>(y, tail, s.Outputs, g * s.GroupOutputs, s.OutputPlane);
                 Run(device, new(1, s.GroupOutputs, s.Batch * s.OutputPlane, s.GroupChannels * s.Taps), filters, patches, output);
             }
         }
@@ -35,32 +35,21 @@ internal static unsafe class ImplicitProduct
         }
     }
 
-    /// <summary>
-    /// dx = filters, read across, x patches of dy. Where the stride is not 1, the pixels of dx fall into phases by their place modulo the stride: each
-    /// phase meets only some of the taps, and is a convolution of stride 1 with those.
-    /// </summary>
+    /// <summary>dx = filters, read across, x pixels of dy, where a filter has one tap, a stride of 1 and no padding.</summary>
     public static void InputGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged
     {
         var space = new WorkSpace(device);
         try
         {
-            var window = Window.OfImage(Phases(s.Y), Phases(s.X));
-            T* maps = Images(device, ref space, window, s.Batch * s.Outputs, s.OutputPlane, dy.Pointer<T>());
-            int* offsets = space.Rent<int>(s.GroupOutputs * s.Taps), taps = space.Rent<int>(s.Taps);
-            for (int phase = 0; phase < s.Y.Stride * s.X.Stride; phase++)
+            int* offsets = space.Rent<int>(s.GroupOutputs);
+            for (int o = 0; o < s.GroupOutputs; o++)
+                offsets[o] = o * s.OutputPlane;
+            for (int g = 0; g < s.Groups; g++)
             {
-                int top = phase / s.X.Stride, left = phase % s.X.Stride;
-                int rows = (s.Y.Input - top + s.Y.Stride - 1) / s.Y.Stride, columns = (s.X.Input - left + s.X.Stride - 1) / s.X.Stride;
-                if (rows <= 0 || columns <= 0)
-                    continue;
-                int count = TapsOfPhase(s, window, top, left, taps, offsets);
-                for (int g = 0; g < s.Groups; g++)
-                {
-                    var patches = new Patches<T>(maps + (nint)g * s.GroupOutputs * window.Plane, (nint)s.Outputs * window.Plane, offsets, rows, columns, window.RowStep);
-                    var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels * s.Taps, s.Taps, s.GroupChannels * s.Taps, taps, count, false);
-                    var output = new MapOutput<T>(dx, new(bias), s.Channels, g * s.GroupChannels, rows, columns, s.Y.Input, s.X.Input, top, left, s.Y.Stride, s.X.Stride);
-                    Run(device, new(1, s.GroupChannels, s.Batch * rows * columns, s.GroupOutputs * count), filters, patches, output);
-                }
+                var pixels = new Patches<T>(dy.Pointer<T>() + (nint)g * s.GroupOutputs * s.OutputPlane, (nint)s.Outputs * s.OutputPlane, offsets, s.Y.Input, s.X.Input, s.X.Input);
+                var filters = new FilterPanels<T>(weight.Pointer<T>() + (nint)g * s.GroupOutputs * s.GroupChannels, 1, s.GroupChannels);
+                var output = new MapOutput<T>(dx, new(bias), s.Channels, g * s.GroupChannels, s.InputPlane);
+                Run(device, new(1, s.GroupChannels, s.Batch * s.InputPlane, s.GroupOutputs), filters, pixels, output);
             }
         }
         finally
@@ -134,37 +123,6 @@ internal static unsafe class ImplicitProduct
         return offsets;
     }
 
-    /// <summary>
-    /// One axis of the convolutions from dy to the phases of dx: pixel i of phase r meets tap k at <c>dy[i + (r + padding - k * dilation) / stride]</c>
-    /// where that divides. The window reaches from the lowest to the highest of these places.
-    /// </summary>
-    private static ConvAxis Phases(ConvAxis a)
-    {
-        int low = FloorDivide(a.Padding - (a.Kernel - 1) * a.Dilation, a.Stride), high = (a.Padding + a.Stride - 1) / a.Stride;
-        return new(a.Output, high - low + 1, 1, -low, 1, (a.Input + a.Stride - 1) / a.Stride);
-    }
-
-    private static int FloorDivide(int a, int b) => a >= 0 ? a / b : -((-a + b - 1) / b);
-
-    /// <summary>Lists the taps that a phase meets, and where their patches lie for every output channel; returns how many taps.</summary>
-    private static int TapsOfPhase(in Conv2dShape s, Window window, int top, int left, int* taps, int* offsets)
-    {
-        int count = 0, lowY = Phases(s.Y).Padding, lowX = Phases(s.X).Padding;
-        int* places = stackalloc int[s.Taps];
-        for (int tap = 0; tap < s.Taps; tap++)
-        {
-            int down = top + s.Y.Padding - tap / s.X.Kernel * s.Y.Dilation, right = left + s.X.Padding - tap % s.X.Kernel * s.X.Dilation;
-            if (down % s.Y.Stride != 0 || right % s.X.Stride != 0)
-                continue;
-            places[count] = (down / s.Y.Stride + lowY) * window.RowPitch + right / s.X.Stride + lowX;
-            taps[count++] = tap;
-        }
-        for (int o = 0; o < s.GroupOutputs; o++)
-            for (int t = 0; t < count; t++)
-                offsets[o * count + t] = o * window.Plane + places[t];
-        return count;
-    }
-
     private struct FillWork<T>(Window window, T* source, T* images, int planes, int plane, int chunk) : IWork where T : unmanaged
     {
         public void Execute(int item)
@@ -178,7 +136,7 @@ internal static unsafe class ImplicitProduct
     /// <summary>Blocks that are held for the length of one call.</summary>
     private struct WorkSpace(ComputeDevice device)
     {
-        private MemoryBlock? first, second, third;
+        private MemoryBlock? first, second;
 
         public T* Rent<T>(long count) where T : unmanaged => (T*)Keep(device.Memory.Rent(sizeof(T) * count, null)).Address;
 
@@ -186,16 +144,13 @@ internal static unsafe class ImplicitProduct
         {
             Return(first);
             Return(second);
-            Return(third);
         }
 
         private MemoryBlock Keep(MemoryBlock block)
         {
             if (first is null)
                 return first = block;
-            if (second is null)
-                return second = block;
-            return third = block;
+            return second = block;
         }
 
         private readonly void Return(MemoryBlock? block)

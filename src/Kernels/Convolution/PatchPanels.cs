@@ -195,63 +195,37 @@ internal readonly unsafe struct MapPanels<T>(T* maps, int channels, int plane, i
     }
 }
 
-/// <summary>
-/// Filters as rows of the left operand, K over their <c>inner</c> channels and some of their taps. Row i, channel c, tap t lies at
-/// <c>i * line + c * step + taps[t]</c>; these are the numbers of a row in order where <c>isContiguous</c>: they can be read in place.
-/// </summary>
-internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step, int* taps, int tapCount, bool isContiguous) : IPanelSource<T> where T : unmanaged
+/// <summary>Filters as rows of the left operand, K over their numbers, read along or across: number k of row i lies at i * <c>line</c> + k * <c>step</c>.</summary>
+internal readonly unsafe struct FilterPanels<T>(T* filters, nint line, nint step) : IPanelSource<T> where T : unmanaged
 {
     public bool IsShared => true;
 
     public bool TryPlace(int batch, out T* start, out nint lineStride, out nint stepStride)
     {
         start = filters;
-        (lineStride, stepStride) = (line, 1);
-        return isContiguous;
+        (lineStride, stepStride) = (line, step);
+        return true;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Pack(T* panel, int width, int batch, int k, int depth, int first, int count)
-    {
-        if (count < width)
-            new Span<T>(panel, depth * width).Clear();
-        T* start = filters + first * line;
-        if (isContiguous)
-        {
-            Transposition.Run(start + k, line, panel, width, count, depth);
-            return;
-        }
-        var (channel, tap) = Math.DivRem(k, Math.Max(tapCount, 1));
-        nint apart = line;
-        for (int p = 0; p < depth; p++, panel += width)
-        {
-            T* from = start + channel * step + taps[tap];
-            for (int i = 0; i < count; i++, from += apart)
-                panel[i] = *from;
-            if (++tap == tapCount)
-                (channel, tap) = (channel + 1, 0);
-        }
-    }
+    public void Pack(T* panel, int width, int batch, int k, int depth, int first, int count) =>
+        new StridedPanels<T>(filters, line, step, 0).Pack(panel, width, 0, k, depth, first, count);
 }
 
-/// <summary>
-/// Rows of sums as channels of [images, channels, height, width], columns as the pixels of all images: every pixel, or those of one phase, a stride apart.
-/// </summary>
+/// <summary>Rows of sums as channels of [images, channels, plane], columns as the pixels of all images.</summary>
 internal readonly unsafe struct MapOutput<T> : IOutput<T> where T : unmanaged
 {
     private readonly T* maps, bias, residual;
     private readonly double low, high;
     private readonly bool bounded;
-    private readonly int channels, first, gridRows, gridColumns, height, width, top, left, strideY, strideX;
+    private readonly int channels, first, plane;
 
-    public MapOutput(in Slice maps, in ConvolutionTail tail, int channels, int first, int gridRows, int gridColumns, int height, int width, int top, int left, int strideY, int strideX)
+    public MapOutput(in Slice maps, in ConvolutionTail tail, int channels, int first, int plane)
     {
         this.maps = maps.Pointer<T>();
         bias = tail.Bias is { } offsets ? offsets.Pointer<T>() + first : null;
         residual = tail.Residual is { } added ? added.Pointer<T>() : null;
         (low, high, bounded) = (tail.Low, tail.High, tail.IsBounded);
-        (this.channels, this.first, this.gridRows, this.gridColumns, this.height, this.width) = (channels, first, gridRows, gridColumns, height, width);
-        (this.top, this.left, this.strideY, this.strideX) = (top, left, strideY, strideX);
+        (this.channels, this.first, this.plane) = (channels, first, plane);
     }
 
     public void Prepare(int batch, int row, int column, int count)
@@ -264,30 +238,28 @@ internal readonly unsafe struct MapOutput<T> : IOutput<T> where T : unmanaged
     {
         if (bias is not null)
             sum += L.Splat(bias[row]);
-        int grid = gridRows * gridColumns, image = (int)((uint)column / (uint)grid), pixel = column - image * grid;
-        nint at = ((nint)image * channels + first + row) * height * width + pixel;
-        if (strideX == 1 && strideY == 1 && remaining >= L.Width && pixel + L.Width <= grid)
+        int image = (int)((uint)column / (uint)plane), pixel = column - image * plane;
+        nint at = ((nint)image * channels + first + row) * plane + pixel;
+        if (remaining >= L.Width && pixel + L.Width <= plane)
             *(L*)(maps + at) = Bounded(residual is null ? sum : sum + *(L*)(residual + at));
         else
-            Scatter(sum, image, row, pixel, Math.Min(remaining, L.Width));
+            StoreRuns(sum, image, row, pixel, Math.Min(remaining, L.Width));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private L Bounded<L>(L sum) where L : unmanaged, ILane<L, T> => bounded ? L.Min(L.Max(sum, L.Constant(low)), L.Constant(high)) : sum;
 
-    private void Scatter<L>(L sum, int image, int row, int pixel, int count) where L : unmanaged, ILane<L, T>
+    /// <summary>Stores a vector of which only a part is there, or whose pixels belong to more than one image.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void StoreRuns<L>(L sum, int image, int row, int pixel, int count) where L : unmanaged, ILane<L, T>
     {
         if (residual is null)
             sum = Bounded(sum);
-        var (y, x) = Math.DivRem(pixel, gridColumns);
-        for (int i = 0; i < count; x = 0)
+        for (int i = 0; i < count; image++, pixel = 0)
         {
-            int run = Math.Min(count - i, gridColumns - x);
-            nint at = (((nint)image * channels + first + row) * height + top + y * strideY) * width + left + x * strideX;
-            for (int end = i + run; i < end; i++, at += strideX)
+            nint at = ((nint)image * channels + first + row) * plane + pixel;
+            for (int end = Math.Min(count, i + plane - pixel); i < end; i++, at++)
                 maps[at] = residual is null ? ((T*)&sum)[i] : L.First(Bounded(L.Splat(((T*)&sum)[i]) + L.Splat(residual[at])));
-            if (++y == gridRows)
-                (image, y) = (image + 1, 0);
         }
     }
 }

@@ -13,15 +13,21 @@ internal static unsafe class PatchProduct
     /// <summary>The most elements of patches that are held at once.</summary>
     private const int Capacity = 2 << 20;
 
-    /// <summary>Below this many channels, vectors of channels are too empty.</summary>
-    private const int LeastChannels = 16;
+    /// <summary>Numbers of the widest vector: numbers of channels that do not fill vectors of it waste work.</summary>
+    private const int VectorChannels = 16;
+
+    /// <summary>The most copies of a pixel that patches may hold.</summary>
+    private const int MostCopies = 9;
 
     /// <summary>The elements along K of one pass: a panel of filters then stays in the first cache.</summary>
     private const int Depth = 256;
 
-    /// <summary>Whether the shape has the channels for it, and patches that are not the maps themselves.</summary>
+    /// <summary>Whether the shape has the channels for it, and patches that are not the maps themselves but not too many copies of them either.</summary>
     public static bool Serves(in Conv2dShape s) =>
-        s.Groups == 1 && s.Channels >= LeastChannels && s.Outputs >= LeastChannels && (s.Taps > 1 || s.Y.Stride > 1 || s.X.Stride > 1);
+        s.Groups == 1 && FillsVectors(s.Channels) && FillsVectors(s.Outputs) && !s.IsPointwise
+        && s.Taps <= MostCopies * s.Y.Stride * s.X.Stride;
+
+    private static bool FillsVectors(int channels) => channels % VectorChannels == 0 || channels > 4 * VectorChannels;
 
     /// <summary>y = tail(filters x patches of x).</summary>
     public static void Forward<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in ConvolutionTail tail, in Slice y) where T : unmanaged
@@ -266,6 +272,7 @@ internal static unsafe class PatchProduct
 
         public readonly int Items => panels * Parts;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Execute(int item)
         {
             var (panel, part) = Math.DivRem(item, Parts);
@@ -314,6 +321,7 @@ internal static unsafe class PatchProduct
         }
 
         /// <summary>Sums [pixel][channel] to maps.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private readonly void Finish(T* sums, T* turned, int pixel, int pixels, int first, int count)
         {
             int lanes = 2 * L.Width, plane = grid.Rows * grid.Columns;
@@ -339,6 +347,7 @@ internal static unsafe class PatchProduct
             }
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private readonly void Scatter(T* from, T* map, int start, int count)
         {
             var (y, x) = Math.DivRem(start, grid.Columns);
@@ -386,6 +395,7 @@ internal static unsafe class PatchProduct
         ComputeDevice device, CorrelationBlocks<T, L> blocks, T* left, int leftPitch, T* right, Patches<T, L> patches, int pixels, T* sums, bool first, bool last, T* dweight)
         : IWork where T : unmanaged where L : unmanaged, ILane<L, T>
     {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Execute(int item)
         {
             var (block, column) = Math.DivRem(item, blocks.ColumnBlocks);

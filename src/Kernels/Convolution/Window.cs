@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace TransferEngine.Kernels;
 
 /// <summary>
@@ -56,6 +58,7 @@ internal readonly unsafe struct Window
     public int Offset(int kh, int kw) => kh * y.Dilation * RowPitch + kw * x.Dilation % x.Stride * Pitch + kw * x.Dilation / x.Stride;
 
     /// <summary>Copies what <paramref name="rows"/> output rows from (<paramref name="row"/>, <paramref name="column"/>) on read.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Fill<T>(T* cells, T* image, int insertY, int insertX, int row, int rows, int column) where T : unmanaged
     {
         int top = row * y.Stride - y.Padding, left = column * x.Stride - x.Padding, count = (rows - 1) * RowsOfOutput + y.Span;
@@ -74,17 +77,19 @@ internal readonly unsafe struct Window
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void CopyRow<T>(T* cells, T* source, int left) where T : unmanaged
     {
         int first = Math.Clamp(-left, 0, Pitch), end = Math.Clamp(x.Input - left, first, Pitch);
         // Few cells in general: loops are shorter than calls.
         for (int i = 0; i < first; i++)
             cells[i] = default;
-        new Span<T>(source + left + first, end - first).CopyTo(new Span<T>(cells + first, end - first));
+        Strided.Pick(source + left + first, 1, cells + first, end - first);
         for (int i = end; i < Pitch; i++)
             cells[i] = default;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void SplitRow<T>(T* cells, T* source, int left) where T : unmanaged
     {
         int stride = x.Stride;
@@ -93,12 +98,13 @@ internal readonly unsafe struct Window
             int start = left + part, first = Math.Clamp((stride - 1 - start) / stride, 0, Pitch), end = Math.Clamp((x.Input - start + stride - 1) / stride, first, Pitch);
             for (int i = 0; i < first; i++)
                 cells[i] = default;
-            Interleaving.Pick(source + start + first * stride, stride, cells + first, end - first);
+            Strided.Pick(source + start + first * stride, stride, cells + first, end - first);
             for (int i = end; i < Pitch; i++)
                 cells[i] = default;
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void SpreadRow<T>(T* cells, T* source, int left, int insert) where T : unmanaged
     {
         int stride = x.Stride, pitch = Pitch;

@@ -226,6 +226,7 @@ internal static unsafe partial class Winograd
 
         public readonly int Items => panels * Parts;
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Execute(int item)
         {
             var (panel, part) = Math.DivRem(item, Parts);
@@ -269,6 +270,7 @@ internal static unsafe partial class Winograd
             }
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private readonly void Multiply(float* tile, int count, int deep, bool two, float* transformed, float* products, bool fresh)
         {
             int lanes = 2 * L.Width, height = PackedProduct.PanelRows<float, L>();

@@ -58,28 +58,10 @@ internal static class RowPool
     }
 
     /// <summary>Sorts a line by column modulo the stride; part p starts at p * pitch.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static unsafe void Split<T>(T* line, T* parts, int length, int stride, int pitch) where T : unmanaged
     {
-        if (stride == 2)
-        {
-            T* odd = parts + pitch;
-            int pairs = length / 2;
-            for (int i = 0; i < pairs; i++)
-            {
-                parts[i] = line[2 * i];
-                odd[i] = line[2 * i + 1];
-            }
-            if (length % 2 != 0)
-                parts[pairs] = line[length - 1];
-            return;
-        }
         for (int p = 0; p < stride; p++)
-        {
-            T* part = parts + p * pitch;
-            for (int i = p; i < length; i += stride)
-                *part++ = line[i];
-        }
+            Strided.Pick(line + p, stride, parts + p * pitch, (length - p + stride - 1) / stride);
     }
 }
 
