@@ -1,10 +1,12 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
 
 namespace TransferEngine.Kernels;
 
 /// <summary>
-/// The CPU's threads. <see cref="Run"/> lets the caller and the workers take items of a kernel one after the other until none is left.
+/// The CPU's threads. <see cref="Run"/> gives the caller and each worker a stretch of a kernel's items, the same ones for every launch of as many: what
+/// one launch leaves in a core's cache, the next finds there. Who is done with its own stretch takes items from the others'.
 /// A worker without work spins for a moment, as the next launch mostly comes at once, and then sleeps. A launch allocates nothing: workers
 /// get a pointer to the caller's kernel, which stays where it is until the last item is done.
 /// </summary>
@@ -15,8 +17,7 @@ internal sealed unsafe class WorkerTeam : IDisposable
     private readonly Lock gate = new();
     private Worker[] workers = [];
     private int generation;
-    private int next;
-    private int items;
+    private Stretch[] stretches = new Stretch[1];
     private int working;
     private void* kernel;
     private delegate*<void*, int, void> execute;
@@ -59,14 +60,17 @@ internal sealed unsafe class WorkerTeam : IDisposable
         {
             kernel = Unsafe.AsPointer(ref body);
             execute = &Invoke<TBody>;
-            items = count;
+            for (int i = 0; i < stretches.Length; i++)
+            {
+                stretches[i].End = (int)((long)count * (i + 1) / stretches.Length);
+                Volatile.Write(ref stretches[i].Next, (int)((long)count * i / stretches.Length));
+            }
             failure = null;
             Volatile.Write(ref working, workers.Length);
-            Volatile.Write(ref next, 0);
             Interlocked.Increment(ref generation);
             foreach (var worker in workers)
                 worker.Wake();
-            Take();
+            Take(0);
             var spinner = new SpinWait();
             while (Volatile.Read(ref working) > 0)
                 spinner.SpinOnce(sleep1Threshold: -1);
@@ -87,19 +91,23 @@ internal sealed unsafe class WorkerTeam : IDisposable
 
     private static void Invoke<TBody>(void* body, int item) where TBody : struct, IWork => Unsafe.AsRef<TBody>(body).Execute(item);
 
-    private void Take()
+    private void Take(int own)
     {
-        int count = items;
         try
         {
-            for (int i = Interlocked.Increment(ref next) - 1; i < count; i = Interlocked.Increment(ref next) - 1)
-                execute(kernel, i);
+            for (int s = 0; s < stretches.Length; s++)
+            {
+                ref var stretch = ref stretches[(own + s) % stretches.Length];
+                for (int i = Interlocked.Increment(ref stretch.Next) - 1; i < stretch.End; i = Interlocked.Increment(ref stretch.Next) - 1)
+                    execute(kernel, i);
+            }
         }
         catch (Exception e)
         {
             // The caller, too, must stay until the last worker is done: the body is on its stack.
             Volatile.Write(ref failure, e);
-            Volatile.Write(ref next, count);
+            foreach (ref var stretch in stretches.AsSpan())
+                Volatile.Write(ref stretch.Next, stretch.End);
         }
     }
 
@@ -108,10 +116,12 @@ internal sealed unsafe class WorkerTeam : IDisposable
         stopping = false;
         int seen = generation;
         workers = new Worker[count];
+        stretches = new Stretch[count + 1];
         for (int i = 0; i < count; i++)
         {
             var worker = workers[i] = new Worker();
-            worker.Thread = new Thread(() => Work(worker, seen)) { IsBackground = true, Name = $"TransferEngine worker {i + 1}" };
+            int own = i + 1;
+            worker.Thread = new Thread(() => Work(worker, own, seen)) { IsBackground = true, Name = $"TransferEngine worker {i + 1}" };
             worker.Thread.Start();
         }
     }
@@ -127,7 +137,7 @@ internal sealed unsafe class WorkerTeam : IDisposable
         workers = [];
     }
 
-    private void Work(Worker self, int seen)
+    private void Work(Worker self, int own, int seen)
     {
         while (true)
         {
@@ -143,9 +153,20 @@ internal sealed unsafe class WorkerTeam : IDisposable
             seen = Volatile.Read(ref generation);
             if (Volatile.Read(ref stopping))
                 return;
-            Take();
+            Take(own);
             Interlocked.Decrement(ref working);
         }
+    }
+
+    /// <summary>The items of one thread, on a cache line of its own.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 128)]
+    private struct Stretch
+    {
+        [FieldOffset(0)]
+        public int Next;
+
+        [FieldOffset(4)]
+        public int End;
     }
 
     /// <summary>
