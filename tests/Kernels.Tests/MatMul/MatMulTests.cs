@@ -142,11 +142,22 @@ public class MatMulTests
     private static double[] Reference<T>(MatMulShape shape, Operand<T> a, Operand<T> b) where T : unmanaged, System.Numerics.IFloatingPoint<T>
     {
         var c = new double[shape.Batch * shape.M * shape.N];
-        for (int batch = 0, i = 0; batch < shape.Batch; batch++)
-            for (int row = 0; row < shape.M; row++)
-                for (int column = 0; column < shape.N; column++, i++)
-                    for (int k = 0; k < shape.K; k++)
-                        c[i] += a.At(batch, row, k) * b.At(batch, k, column);
+        var line = new double[shape.N];
+        for (int batch = 0; batch < shape.Batch; batch++)
+        {
+            for (int k = 0; k < shape.K; k++)
+            {
+                for (int column = 0; column < shape.N; column++)
+                    line[column] = b.At(batch, k, column);
+                for (int row = 0; row < shape.M; row++)
+                {
+                    double factor = a.At(batch, row, k);
+                    var sums = c.AsSpan((batch * shape.M + row) * shape.N, shape.N);
+                    for (int column = 0; column < sums.Length; column++)
+                        sums[column] += factor * line[column];
+                }
+            }
+        }
         return c;
     }
 
