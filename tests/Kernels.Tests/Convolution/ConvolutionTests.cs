@@ -238,6 +238,7 @@ public class ConvolutionTests
     private sealed class Reference
     {
         private readonly Conv2dShape s;
+        private double[]? y, dx;
 
         public Reference(Conv2dShape shape, int seed)
         {
@@ -265,20 +266,22 @@ public class ConvolutionTests
 
         public double[] Forward(bool biased)
         {
-            var y = new double[s.OutputLength];
-            for (int i = 0; biased && i < y.Length; i++)
-                y[i] = Bias[i / s.OutputPlane % s.Outputs];
-            Walk((ix, iw, iy) => y[iy] += X[ix] * Weight[iw]);
-            return y;
+            if (y is null)
+            {
+                y = new double[s.OutputLength];
+                Walk((ix, iw, iy) => y[iy] += X[ix] * Weight[iw]);
+            }
+            return [.. y.Select((sum, i) => biased ? sum + Bias[i / s.OutputPlane % s.Outputs] : sum)];
         }
 
         public double[] InputGradient(bool biased)
         {
-            var dx = new double[s.InputLength];
-            for (int i = 0; biased && i < dx.Length; i++)
-                dx[i] = TransposedBias[i / s.InputPlane % s.Channels];
-            Walk((ix, iw, iy) => dx[ix] += Dy[iy] * Weight[iw]);
-            return dx;
+            if (dx is null)
+            {
+                dx = new double[s.InputLength];
+                Walk((ix, iw, iy) => dx[ix] += Dy[iy] * Weight[iw]);
+            }
+            return [.. dx.Select((sum, i) => biased ? sum + TransposedBias[i / s.InputPlane % s.Channels] : sum)];
         }
 
         public double[] WeightGradient()
