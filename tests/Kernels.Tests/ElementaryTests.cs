@@ -12,7 +12,7 @@ public class ElementaryTests
         {
             var cases = new TheoryData<string, string>();
             foreach (string device in TestDevices.Names)
-                foreach (string function in new[] { "Exp", "Expm1", "Log", "Log1p", "Tanh", "Sigmoid", "Erf", "Sin", "Cos", "Pow" })
+                foreach (string function in new[] { "Exp", "ExpOfNegative", "Expm1", "Log", "Log1p", "Tanh", "Sigmoid", "Erf", "Sin", "Cos", "Pow" })
                     cases.Add(device, function);
             return cases;
         }
@@ -26,6 +26,7 @@ public class ElementaryTests
         switch (function)
         {
             case "Exp": Compare<ExpFunctor>(device, Math.Exp, -103, 88.7, n, 2); break;
+            case "ExpOfNegative": Compare<ExpOfNegativeFunctor>(device, Math.Exp, -200, 0, n, 2); break;
             case "Expm1": Compare<Expm1Functor>(device, x => Math.Abs(x) < 1e-5 ? x + x * x / 2 : Math.Exp(x) - 1, -30, 88, n, 3); break;
             case "Log": Compare<LogFunctor>(device, Math.Log, 1e-30, 20, n, 2); break;
             case "Tanh": Compare<TanhFunctor>(device, Math.Tanh, -12, 12, n, 4); break;
@@ -127,6 +128,11 @@ public class ElementaryTests
     internal readonly struct ExpFunctor : IUnary
     {
         public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => Elementary.Exp<L, T>(x);
+    }
+
+    internal readonly struct ExpOfNegativeFunctor : IUnary
+    {
+        public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged => Elementary.ExpOfNegative<L, T>(x);
     }
 
     internal readonly struct Expm1Functor : IUnary

@@ -199,7 +199,7 @@ internal readonly struct GaussianSumsKernel<T>(
             for (int k = 0; k < count; k++)
             {
                 var rate = L.Splat(L.At(speeds, k));
-                var value = Elementary.Exp<L, T>(-rate * distance);
+                var value = Elementary.ExpOfNegative<L, T>(-rate * distance);
                 kernel += value;
                 derivative = L.MultiplyAdd(value, rate, derivative);
             }

@@ -130,11 +130,11 @@ internal static partial class Elementary
     [MethodImpl(Inline)]
     public static L NormalTail<L, T>(L x, out L density) where L : unmanaged, ILane<L, T> where T : unmanaged
     {
-        L z = L.Abs(x) * L.Constant(0.70710678118654752), u, p;
-        density = Exp<L, T>(-z * z);
+        L z = L.Abs(x) * L.Constant(0.70710678118654752), u, p, far = L.Constant(L.FractionBits > 30 ? 6.5 : 4.2), bounded = L.IfLess(far, z, far, z);
+        density = ExpOfNegative<L, T>(-z * z);
         if (L.FractionBits > 30)
         {
-            u = L.Constant(8.76923076923077) / (L.Min(z, L.Constant(6.5)) + L.Constant(3)) - L.Constant(1.9230769230769234);
+            u = L.Constant(8.76923076923077) / (bounded + L.Constant(3)) - L.Constant(1.9230769230769234);
             p = L.Constant(-6.137644158152151e-11);
             p = L.MultiplyAdd(p, u, L.Constant(1.711458467177042e-11));
             p = L.MultiplyAdd(p, u, L.Constant(2.844562004066669e-10));
@@ -157,7 +157,7 @@ internal static partial class Elementary
         }
         else
         {
-            u = L.Constant(7.976190476190475) / (L.Min(z, L.Constant(4.2)) + L.Constant(2.5)) - L.Constant(2.1904761904761902);
+            u = L.Constant(7.976190476190475) / (bounded + L.Constant(2.5)) - L.Constant(2.1904761904761902);
             p = L.Constant(8.002762904855955e-06);
             p = L.MultiplyAdd(p, u, L.Constant(5.019956353301299e-06));
             p = L.MultiplyAdd(p, u, L.Constant(-0.00022140223087886937));

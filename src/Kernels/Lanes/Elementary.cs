@@ -19,6 +19,17 @@ internal static partial class Elementary
         return (q + L.Constant(1)) * L.PowerOfTwo(half) * L.PowerOfTwo(n - half);
     }
 
+    /// <summary>e to the x for x of at most 0, in fewer steps than <see cref="Exp"/>: within 2 ULP, 0 where the answer is subnormal.</summary>
+    [MethodImpl(Inline)]
+    public static L ExpOfNegative<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged
+    {
+        // At the bound the power's exponent is that of 0.
+        L low = L.Constant(L.FractionBits > 30 ? -709 : -88);
+        var q = ReducedExpm1<L, T>(L.IfLess(x, low, low, x), out var n);
+        var power = L.PowerOfTwo(n);
+        return L.MultiplyAdd(q, power, power);
+    }
+
     /// <summary>e to the x, minus 1, exact near 0. Within 3 ULP.</summary>
     [MethodImpl(Inline)]
     public static L Expm1<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged

@@ -72,7 +72,7 @@ internal readonly struct SoftmaxKernel<T>(int log, ArrayView<T> x, ArrayView<T> 
             for (int j = 0; j < n; j += L.Width)
             {
                 // Places past the row hold -infinity, whose exponential adds nothing.
-                var e = Elementary.Exp<L, T>(L.Load(source, at + j, n - j, L.Constant(double.NegativeInfinity)) - largest);
+                var e = Elementary.ExpOfNegative<L, T>(L.Load(source, at + j, n - j, L.Constant(double.NegativeInfinity)) - largest);
                 sum += e;
                 L.Store(destination, at + j, n - j, e);
             }
@@ -187,7 +187,7 @@ internal static class SoftmaxRows
     {
         L low = L.Constant(double.NegativeInfinity), sum = L.Constant(0);
         for (int j = 0; j < n; j += L.Width)
-            sum += Elementary.Exp<L, T>(L.Load(x, at + j, n - j, low) - largest);
+            sum += Elementary.ExpOfNegative<L, T>(L.Load(x, at + j, n - j, low) - largest);
         return L.Splat(L.Sum(sum));
     }
 }
