@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace TransferEngine;
 
 /// <summary>Shapes that an operator can't take: the message names the operator, the shapes, the broken rule and a cure.</summary>
@@ -62,4 +64,30 @@ internal static class Check
         if (!holds)
             throw new ShapeException(message);
     }
+
+    /// <summary>As the other, with a text that is put together only where the rule is broken.</summary>
+    public static void That(bool holds, [InterpolatedStringHandlerArgument(nameof(holds))] ref FailureText message)
+    {
+        if (!holds)
+            throw new ShapeException(message.ToString());
+    }
+}
+
+/// <summary>An interpolated text whose parts are not even computed where the rule that it speaks of holds.</summary>
+[InterpolatedStringHandler]
+internal ref struct FailureText
+{
+    private DefaultInterpolatedStringHandler text;
+
+    public FailureText(int literalLength, int formattedCount, bool holds, out bool isWanted)
+    {
+        isWanted = !holds;
+        text = holds ? default : new(literalLength, formattedCount);
+    }
+
+    public void AppendLiteral(string value) => text.AppendLiteral(value);
+
+    public void AppendFormatted<T>(T value, string? format = null) => text.AppendFormatted(value, format);
+
+    public override string ToString() => text.ToStringAndClear();
 }
