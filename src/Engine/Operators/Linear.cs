@@ -33,8 +33,7 @@ public sealed partial class Tensor
         var y = AllocateLike([rows, outputs]);
         if (y.Elements > 0)
         {
-            int[] own = Strides, steps = weight.Strides;
-            Matrix a = new(Slice, own[0], own[1], 0), b = new(weight.Slice, steps[1], steps[0], 0);
+            Matrix a = MatrixOf(this), b = MatrixOf(weight).Transposed;
             if (bias is null)
             {
                 Kernels.MatMul.Run(Device.Compute, new(1, rows, outputs, inputs), a, b, y.Slice);

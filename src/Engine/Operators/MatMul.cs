@@ -60,20 +60,36 @@ public sealed partial class Tensor
     /// <summary>The product of operands of two axes or more.</summary>
     private Tensor Product(Tensor b)
     {
-        int[] rows = Shape.ToArray(), columns = b.Shape.ToArray();
-        var batch = rows.AsSpan(..^2).SequenceEqual(columns.AsSpan(..^2)) ? new Shape(rows.AsSpan(..^2))
-            : Shape.Broadcast("MatMul (batch axes)", new Shape(rows.AsSpan(..^2)), new Shape(columns.AsSpan(..^2)));
+        if (Rank == 2 && b.Rank == 2)
+        {
+            var matrix = AllocateLike([Shape[0], b.Shape[1]]);
+            if (matrix.Elements > 0)
+                Kernels.MatMul.Run(Device.Compute, new(1, Shape[0], b.Shape[1], Shape[1]), MatrixOf(this), MatrixOf(b), matrix.Slice);
+            return Graph.Record("MatMul", matrix, [this, b], [this, b], static (g, c) => [c.Needs(0) ? g.Product(c[1].Transpose()) : null, c.Needs(1) ? c[0].Transpose().Product(g) : null]);
+        }
+        ReadOnlySpan<int> rows = Shape.Span, columns = b.Shape.Span;
+        var batch = Shape.Broadcast("MatMul (batch axes)", new Shape(rows[..^2]), new Shape(columns[..^2]));
         var y = AllocateLike(new Shape([.. batch.Span, rows[^2], columns[^1]]));
         if (y.Elements > 0)
             Multiply(this, b, batch, y);
-        if (!Graph.Needs(this, b))
-            return y;
+        return Graph.Needs(this, b) ? Recorded(b, y) : y;
+    }
+
+    private Tensor Recorded(Tensor b, Tensor y)
+    {
         var (sa, sb) = (Shape, b.Shape);
         return Graph.Record("MatMul", y, [this, b], [this, b], (g, c) =>
         [
             c.Needs(0) ? g.Product(c[1].Transpose()).SumTo(sa) : null,
             c.Needs(1) ? c[0].Transpose().Product(g).SumTo(sb) : null,
         ]);
+    }
+
+    /// <summary>A tensor of two axes as the kernels see it.</summary>
+    private static Matrix MatrixOf(Tensor x)
+    {
+        int[] strides = x.Strides;
+        return new(x.Slice, strides[0], strides[1], 0);
     }
 
     /// <summary>Launches the product for the batch axes that both operands walk through with one stride, once for each place of the axes before them.</summary>

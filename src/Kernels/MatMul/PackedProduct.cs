@@ -145,7 +145,7 @@ internal static unsafe class PackedProduct
             var block = new Block(top, bottom, begin, end, (T*)(((nint)space + sizeof(L) - 1) & -sizeof(L)), null, null);
             long tiles = plan.Slices > 1 ? (long)(bottom - top) * (end - begin) * tileSize : 0;
             long rows = packsLeft && packedLeft is null ? (long)(bottom - top) * PanelRows<T, L>() * plan.Depth : 0;
-            long columns = packedRight is null ? (long)PanelColumns<T, L>() * plan.Depth : 0;
+            long columns = packedRight is null && (packsRight || shape.N % PanelColumns<T, L>() != 0) ? (long)PanelColumns<T, L>() * plan.Depth : 0;
             var scratch = tiles + rows + columns > 0 ? device.Memory.Rent((tiles + rows + columns) * sizeof(T), null) : null;
             if (scratch is not null)
             {
