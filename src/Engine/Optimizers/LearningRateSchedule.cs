@@ -194,3 +194,37 @@ public sealed class DannSchedule : LearningRateSchedule
     /// <inheritdoc/>
     public override double Rate(double initial, int step) => initial * Math.Pow(1 + alpha * Math.Min(step, total) / total, -beta);
 }
+
+/// <summary>
+/// Slanted triangles: a short straight rise to the rate and a long straight fall. With cut = total rising, p = t / cut before the cut and
+/// 1 - (t - cut) / (total - cut) after it, the rate is initial (1 + p (ratio - 1)) / ratio (Howard and Ruder: Universal language model
+/// fine-tuning for text classification; ACL 2018, equation 3, whose cut (1 / rising - 1) is total - cut where the cut is a whole step).
+/// </summary>
+public sealed class SlantedTriangularSchedule : LearningRateSchedule
+{
+    private readonly int total;
+    private readonly double cut, ratio;
+
+    /// <param name="optimizer">Whose rates are set.</param>
+    /// <param name="total">The steps of the whole training, 1 or more.</param>
+    /// <param name="rising">The part of the steps in which the rate rises.</param>
+    /// <param name="ratio">How much lower the lowest rate is than the highest.</param>
+    public SlantedTriangularSchedule(Optimizer optimizer, int total, double rising = 0.1, double ratio = 32) : base(optimizer)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(total, 1);
+        if (!(rising is >= 0 and <= 1))
+            throw new ArgumentOutOfRangeException(nameof(rising), rising, "SlantedTriangularSchedule: the rising part is from 0 to 1 of the steps.");
+        if (!(ratio >= 1))
+            throw new ArgumentOutOfRangeException(nameof(ratio), ratio, "SlantedTriangularSchedule: the ratio of the highest rate to the lowest is 1 or more.");
+        (this.total, this.ratio, cut) = (total, ratio, Math.Floor(total * rising));
+        Begin();
+    }
+
+    /// <inheritdoc/>
+    public override double Rate(double initial, int step)
+    {
+        double t = Math.Min(step, total);
+        double p = t < cut ? t / cut : total == cut ? 1 : 1 - (t - cut) / (total - cut);
+        return initial * (1 + p * (ratio - 1)) / ratio;
+    }
+}

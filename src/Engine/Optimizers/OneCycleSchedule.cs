@@ -7,11 +7,12 @@ namespace TransferEngine;
 public sealed class OneCycleSchedule : LearningRateSchedule
 {
     private readonly int total;
-    private readonly double highest, rising, initialDivisor, finalDivisor, lowMomentum, highMomentum;
+    private readonly double? highest;
+    private readonly double rising, initialDivisor, finalDivisor, lowMomentum, highMomentum;
     private readonly bool cyclesMomentum;
 
-    /// <param name="optimizer">Whose rates are set; the initial rates of its groups do not matter.</param>
-    /// <param name="highest">The highest rate.</param>
+    /// <param name="optimizer">Whose rates are set.</param>
+    /// <param name="highest">The highest rate of all groups; null for that of each group its own initial rate.</param>
     /// <param name="total">The steps of the whole cycle, 1 or more.</param>
     /// <param name="rising">The part of the steps in which the rate rises.</param>
     /// <param name="initialDivisor">The first rate is the highest divided by this.</param>
@@ -20,7 +21,7 @@ public sealed class OneCycleSchedule : LearningRateSchedule
     /// <param name="lowMomentum">Momentum at the highest rate.</param>
     /// <param name="highMomentum">Momentum at the ends.</param>
     public OneCycleSchedule(
-        Optimizer optimizer, double highest, int total, double rising = 0.3, double initialDivisor = 25, double finalDivisor = 1e4,
+        Optimizer optimizer, double? highest, int total, double rising = 0.3, double initialDivisor = 25, double finalDivisor = 1e4,
         bool cyclesMomentum = true, double lowMomentum = 0.85, double highMomentum = 0.95) : base(optimizer)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(total, 1);
@@ -34,7 +35,11 @@ public sealed class OneCycleSchedule : LearningRateSchedule
     }
 
     /// <inheritdoc/>
-    public override double Rate(double initial, int step) => Cycle(step, highest / initialDivisor, highest, highest / initialDivisor / finalDivisor);
+    public override double Rate(double initial, int step)
+    {
+        double top = highest ?? initial;
+        return Cycle(step, top / initialDivisor, top, top / initialDivisor / finalDivisor);
+    }
 
     private protected override void Apply()
     {

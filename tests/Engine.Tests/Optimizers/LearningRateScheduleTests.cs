@@ -13,6 +13,7 @@ public class LearningRateScheduleTests
         Check(o => new PolynomialSchedule(o, 4, 2), [1, 0.5625, 0.25, 0.0625, 0, 0]);
         Check(o => new WarmUpSchedule(o, 0.5, 1, 2), [0.5, 0.75, 1, 1]);
         Check(o => new WarmUpSchedule(o, 0.5, 1, 2, new ExponentialSchedule(o, 0.5)), [0.5, 0.75, 1, 0.5, 0.25]);
+        Check(o => new SlantedTriangularSchedule(o, 10, 0.2, 5), [0.2, 0.6, 1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.2]);
         Check(o => new DannSchedule(o, 2), [1, Math.Pow(6, -0.75), Math.Pow(11, -0.75), Math.Pow(11, -0.75)]);
     }
 
@@ -36,6 +37,16 @@ public class LearningRateScheduleTests
         Assert.Equal([0.95, 0.9, 0.85], momenta[..3].Select(m => Math.Round(m, 12)));
         Assert.Equal(0.95, momenta[9], 1e-12);
         Assert.Throws<ArgumentException>(() => new OneCycleSchedule(new Sgd([Parameter()]), 1, 10));
+    }
+
+    [Fact]
+    public void One_cycle_without_a_rate_peaks_at_each_groups_own()
+    {
+        var optimizer = new Sgd([new ParameterGroup([Parameter()]) { LearningRate = 0.5 }, new ParameterGroup([Parameter()]) { LearningRate = 2 }]);
+        var schedule = new OneCycleSchedule(optimizer, null, 10, initialDivisor: 5, cyclesMomentum: false);
+        Assert.Equal([0.1, 0.4], optimizer.Groups.Select(group => Math.Round(group.LearningRate, 12)));
+        schedule.StepCount = 2;
+        Assert.Equal([0.5, 2], optimizer.Groups.Select(group => Math.Round(group.LearningRate, 12)));
     }
 
     [Fact]
