@@ -39,6 +39,8 @@ public abstract class BatchNorm : Module, INormalization
     /// <summary>The running variance of each channel, [C].</summary>
     public Tensor RunningVar { get; }
 
+    internal double Eps => eps;
+
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 

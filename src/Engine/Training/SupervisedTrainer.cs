@@ -1,5 +1,6 @@
 using TransferEngine.Data;
 using TransferEngine.Modules;
+using TransferEngine.Transfer;
 
 namespace TransferEngine.Training;
 
@@ -21,7 +22,15 @@ public sealed class Trainer : Trainer<Batch>
     /// <param name="model">Inputs to outputs.</param>
     /// <param name="optimizer">Updates its weights.</param>
     /// <param name="loss">Output and target to a scalar that is a mean over the rows.</param>
-    public Trainer(Module model, Optimizer optimizer, Func<Tensor, Tensor, Tensor> loss) : base(model, optimizer, StepOf(model, loss)) => this.loss = loss;
+    public Trainer(Module model, Optimizer optimizer, Func<Tensor, Tensor, Tensor> loss) : this(model, optimizer, loss, [])
+    {
+    }
+
+    private Trainer(Module model, Optimizer optimizer, Func<Tensor, Tensor, Tensor> loss, List<IRegularizer> regularizers)
+        : base(model, optimizer, StepOf(model, loss, regularizers)) => (this.loss, Regularizers) = (loss, regularizers);
+
+    /// <summary>What is added to the loss in training; not in evaluation. Their own modules' parameters are the optimiser's if it was given them.</summary>
+    public IList<IRegularizer> Regularizers { get; }
 
     /// <summary>What is measured on validation data beside the loss.</summary>
     public IList<Metric> Metrics { get; } = [];
@@ -45,14 +54,17 @@ public sealed class Trainer : Trainer<Batch>
     public IReadOnlyDictionary<string, double> Evaluate(IEnumerable<Batch> batches, CancellationToken cancellation = default) =>
         Evaluation.Run(Model, batches, [new MeanLoss(loss), .. Metrics], cancellation);
 
-    private static Func<Batch, StepResult> StepOf(Module model, Func<Tensor, Tensor, Tensor> loss)
+    private static Func<Batch, StepResult> StepOf(Module model, Func<Tensor, Tensor, Tensor> loss, List<IRegularizer> regularizers)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(loss);
         return batch =>
         {
             var output = model.Forward(batch.Input);
-            return new(loss(output, batch.Target), output, batch.Target);
+            var sum = loss(output, batch.Target);
+            foreach (var regularizer in regularizers)
+                sum += regularizer.Loss(new(batch.Input, output, batch.Target));
+            return new(sum, output, batch.Target);
         };
     }
 }
