@@ -35,12 +35,17 @@ public sealed class Conv2d : Module
     /// <summary>[outputs], or null.</summary>
     public Tensor? Bias { get; }
 
+    internal int Groups => groups;
+
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
     /// <summary>[N, inputs, H, W] to [N, outputs, H', W'].</summary>
     /// <inheritdoc/>
-    protected override Tensor Compute(Tensor input) => input.Conv2d(Weight, Bias, stride, padding, dilation, groups);
+    protected override Tensor Compute(Tensor input) => Convolve(input, Weight, Bias);
+
+    /// <summary>A convolution of this one's stride, padding, dilation and groups with other weights.</summary>
+    internal Tensor Convolve(Tensor input, Tensor weight, Tensor? bias) => input.Conv2d(weight, bias, stride, padding, dilation, groups);
 
     internal static void CheckChannels(string operation, int inputs, int outputs, int groups)
     {

@@ -200,6 +200,12 @@ public abstract partial class Module
         return module;
     }
 
+    /// <summary>Registers a child from outside, as adapters are; its owner calls it by a hook.</summary>
+    internal void Attach(string name, Module module) => Add(name, module);
+
+    /// <summary>Takes an attached child away.</summary>
+    internal void Detach(Module module) => children.RemoveAll(item => ReferenceEquals(item.Module, module));
+
     /// <summary>Registers a parameter: it needs a gradient from now on, and lives until the module is collected.</summary>
     /// <param name="name">Its name here, without a dot.</param>
     /// <param name="tensor">A contiguous floating leaf.</param>
