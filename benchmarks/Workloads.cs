@@ -7,7 +7,8 @@ using TransferEngine.Modules;
 namespace TransferEngine.Benchmarks;
 
 /// <summary>
-/// Runs the workloads of a file and prints one JSON line each: name, median and least milliseconds, and the number of runs. Any workload of the form of
+/// Runs the workloads of a file and prints one JSON line each: name, median and least milliseconds, the number of runs, what a run allocates on the managed
+/// heap, full collections, and the process's peak of resident memory. Any workload of the form of
 /// the shared file is taken: kind fwd is one call, fwdbwd a call and the backward pass of its sum, step a training step, infer a forward pass.
 /// </summary>
 internal sealed class Workloads(Device device)
@@ -43,6 +44,8 @@ internal sealed class Workloads(Device device)
         Once(action);
         Once(action);
         var times = new List<double>();
+        long allocated = GC.GetTotalAllocatedBytes(precise: true);
+        int collections = GC.CollectionCount(2);
         var total = Stopwatch.StartNew();
         while (times.Count < LeastRuns || (total.Elapsed.TotalSeconds < seconds && times.Count < MostRuns))
         {
@@ -50,9 +53,12 @@ internal sealed class Workloads(Device device)
             Once(action);
             times.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
         }
+        allocated = GC.GetTotalAllocatedBytes(precise: true) - allocated;
+        collections = GC.CollectionCount(2) - collections;
         times.Sort();
+        using var process = Process.GetCurrentProcess();
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{{\"name\": \"{name}\", \"ms\": {times[times.Count / 2]:F5}, \"min_ms\": {times[0]:F5}, \"runs\": {times.Count}}}"));
+            $"{{\"name\": \"{name}\", \"ms\": {times[times.Count / 2]:F5}, \"min_ms\": {times[0]:F5}, \"runs\": {times.Count}, \"managed_bytes_a_run\": {allocated / times.Count}, \"gen2_collections\": {collections}, \"peak_resident_mib\": {process.PeakWorkingSet64 >> 20}}}"));
     }
 
     private void Once(Action action)
@@ -82,7 +88,7 @@ internal sealed class Workloads(Device device)
         "batchnorm" => BatchNorm(w),
         "maxpool" => Backward(Images(w), x => x.MaxPool2d(w["k"], w["s"], w["p"])),
         "mkmmd" => PairSum(w),
-        "mlp" => Step(new Mlp(784, [512, 256], 10, generator, device), Random(w["batch"], 784), 10),
+        "mlp" => Mlp(w),
         "lenet" => Step(new LeNet(generator: generator, device: device), Random(w["batch"], 1, 28, 28), 10),
         "resnet18" or "resnet18-frozen" => ResNet18(w),
         _ => null,
@@ -126,6 +132,13 @@ internal sealed class Workloads(Device device)
         s.RequiresGrad = true;
         double one = 1.0 / ((double)n * n);
         return Backward(t, x => Tensor.GaussianPairSum(Tensor.Concat([s, x]), n, one, -one, one, d => factors * (d.Sum() / (2.0 * n * (2 * n - 1)))), s);
+    }
+
+    private Action Mlp(Workload w)
+    {
+        var model = new Mlp(784, [512, 256], 10, generator, device);
+        var x = Random(w["batch"], 784);
+        return w.Kind == "infer" ? Forward(x, model.Eval().Forward) : Step(model, x, 10);
     }
 
     private Action ResNet18(Workload w)

@@ -9,11 +9,11 @@ namespace TransferEngine.Kernels;
 /// </summary>
 internal static unsafe class VectorProduct
 {
-    /// <summary>Lines (columns of B, or rows of A) whose sums are held at once: they stay in the first-level cache.</summary>
-    private const int Chunk = 256;
+    /// <summary>Lines (columns of B, or rows of A) whose sums are held at once, at most: they stay in the first-level cache.</summary>
+    private const int MostLines = 256;
 
-    /// <summary>Numbers of the matrix below which a work item is not split further.</summary>
-    private const int ItemSize = 1 << 16;
+    /// <summary>Numbers of the matrix below which a work item is not split further: about a microsecond of work.</summary>
+    private const int ItemSize = 1 << 14;
 
     /// <summary>The most rows that dot products serve; for more, packing the matrix pays.</summary>
     private const int MostRows = 4;
@@ -29,9 +29,11 @@ internal static unsafe class VectorProduct
         bool dots = matrix.RowStride == 1 && rows <= MostRows && shape.K >= L.Width && (vector.ColumnStride == 1 || lines >= L.Width);
         if (!dots && !(rows == 1 && matrix.ColumnStride == 1 && lines >= L.Width))
             return false;
-        int chunks = (lines + Chunk - 1) / Chunk, total = shape.Batch * chunks;
-        int group = (int)Math.Clamp(ItemSize / ((long)Math.Min(lines, Chunk) * Math.Max(shape.K, 1)), 1, total);
-        var sizes = new Sizes(shape.K, rows, lines, chunks, total, group, column);
+        // Dot products share out lines finely; rows that are scaled are read in runs of lines, which must not be short.
+        int chunk = dots ? Math.Clamp(ItemSize / shape.K / 32 * 32, 32, MostLines) : MostLines;
+        int chunks = (lines + chunk - 1) / chunk, total = shape.Batch * chunks;
+        int group = (int)Math.Clamp(ItemSize / ((long)Math.Min(lines, chunk) * Math.Max(shape.K, 1)), 1, total);
+        var sizes = new Sizes(shape.K, rows, lines, chunk, chunks, total, group, column);
         if (!dots)
         {
             var work = new RowsWork<T, L, O>(sizes, vector, matrix, output);
@@ -68,7 +70,7 @@ internal static unsafe class VectorProduct
     }
 
     /// <summary>Sizes, and how the chunks of all products are grouped to work items; <paramref name="Column"/> says that lines are rows of the result.</summary>
-    private readonly record struct Sizes(int K, int Rows, int Lines, int Chunks, int Total, int Group, bool Column);
+    private readonly record struct Sizes(int K, int Rows, int Lines, int Chunk, int Chunks, int Total, int Group, bool Column);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Store<T, L, O>(in O output, in Sizes sizes, T* sums, int batch, int row, int line, int count)
@@ -90,20 +92,20 @@ internal static unsafe class VectorProduct
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Execute(int item)
         {
-            T* sums = stackalloc T[MostRows * Chunk];
+            T* sums = stackalloc T[MostRows * MostLines];
             for (int chunk = item * sizes.Group; chunk < Math.Min((item + 1) * sizes.Group, sizes.Total); chunk++)
             {
-                int batch = chunk / sizes.Chunks, first = chunk % sizes.Chunks * Chunk, count = Math.Min(Chunk, sizes.Lines - first);
+                int batch = chunk / sizes.Chunks, first = chunk % sizes.Chunks * sizes.Chunk, count = Math.Min(sizes.Chunk, sizes.Lines - first);
                 T* w = matrix.Data.Pointer<T>() + (nint)batch * matrix.BatchStride, x = vector.Data.Pointer<T>() + (nint)batch * vector.BatchStride;
                 for (int i = 0; i < count; i += 4)
                 {
                     int last = Math.Min(i + 3, count - 1);
                     T* w0 = Line(w, first + i), w1 = Line(w, first + Math.Min(i + 1, last)), w2 = Line(w, first + Math.Min(i + 2, last)), w3 = Line(w, first + last);
                     for (int row = 0; row < sizes.Rows; row++)
-                        Dot(x + (nint)row * vector.RowStride, w0, w1, w2, w3, sizes.K, sums + row * Chunk + i);
+                        Dot(x + (nint)row * vector.RowStride, w0, w1, w2, w3, sizes.K, sums + row * MostLines + i);
                 }
                 for (int row = 0; row < sizes.Rows; row++)
-                    Store<T, L, O>(output, sizes, sums + row * Chunk, batch, row, first, count);
+                    Store<T, L, O>(output, sizes, sums + row * MostLines, batch, row, first, count);
             }
         }
 
@@ -153,10 +155,10 @@ internal static unsafe class VectorProduct
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Execute(int item)
         {
-            T* sums = stackalloc T[Chunk];
+            T* sums = stackalloc T[MostLines];
             for (int chunk = item * sizes.Group; chunk < Math.Min((item + 1) * sizes.Group, sizes.Total); chunk++)
             {
-                int batch = chunk / sizes.Chunks, first = chunk % sizes.Chunks * Chunk, count = Math.Min(Chunk, sizes.Lines - first), whole = count & -L.Width;
+                int batch = chunk / sizes.Chunks, first = chunk % sizes.Chunks * sizes.Chunk, count = Math.Min(sizes.Chunk, sizes.Lines - first), whole = count & -L.Width;
                 T* w = matrix.Data.Pointer<T>() + (nint)batch * matrix.BatchStride + first, x = vector.Data.Pointer<T>() + (nint)batch * vector.BatchStride;
                 nint step = vector.ColumnStride, row = matrix.RowStride;
                 for (int j = 0; j < whole; j += L.Width)
