@@ -39,7 +39,8 @@ public abstract class BatchNorm : Module, INormalization
     /// <summary>The running variance of each channel, [C].</summary>
     public Tensor RunningVar { get; }
 
-    internal double Eps => eps;
+    /// <summary>What makes one training output of those by the running statistics, before they take the batch in, and by the batch's; null for the latter.</summary>
+    internal Func<Tensor, Tensor, Tensor>? Mix { get; set; }
 
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
@@ -52,10 +53,12 @@ public abstract class BatchNorm : Module, INormalization
     {
         if (!Takes(input.Rank))
             throw new ShapeException($"{GetType().Name}: the input {input.Shape} has {input.Rank} axes, wanted {(this is BatchNorm2d ? "[N, C, H, W]" : "[N, C] or [N, C, L]")}.");
+        // Copies: backward wants the running statistics as they were, and the batch is about to change them.
+        var byRunning = IsTraining && Mix is not null ? input.BatchNorm(RunningMean.Clone(), RunningVar.Clone(), Weight, Bias, training: false, momentum, eps) : null;
         var output = input.BatchNorm(RunningMean, RunningVar, Weight, Bias, IsTraining, momentum, eps);
         if (IsTraining)
             CountBatch();
-        return output;
+        return byRunning is null ? output : Mix!(byRunning, output);
     }
 
     /// <summary>Counts in the buffer; what it holds is read, which waits for the device, only where another wrote to it since.</summary>

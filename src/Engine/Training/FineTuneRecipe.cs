@@ -77,7 +77,7 @@ public static class FineTuneRecipe
     /// <param name="epochs">Epochs of the whole model.</param>
     /// <param name="probeRate">The first rate of the head.</param>
     /// <param name="rate">The first rate of the whole model.</param>
-    /// <remarks>Kumar et al.: Fine-tuning can distort pretrained features and underperform out-of-distribution; ICLR 2022, section 3.4.</remarks>
+    /// <remarks>Kumar et al.: Fine-tuning can distort pretrained features and underperform out-of-distribution; ICLR 2022.</remarks>
     public static IReadOnlyList<FineTunePhase> ProbeThenFineTune(LayerGroups groups, int probeEpochs, int epochs, double probeRate = 1e-2, double rate = 1e-3)
     {
         Check(groups, rate);

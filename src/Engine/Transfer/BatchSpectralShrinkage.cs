@@ -7,7 +7,7 @@ namespace TransferEngine.Transfer;
 /// η Σ σ² over the k smallest of the min(N, d) singular values of the feature matrix F [N, d].
 /// </summary>
 /// <remarks>
-/// Chen et al.: Catastrophic forgetting meets negative transfer, batch spectral shrinkage for safe transfer learning; NeurIPS 2019, equation 5.
+/// Chen et al.: Catastrophic forgetting meets negative transfer, batch spectral shrinkage for safe transfer learning; NeurIPS 2019.
 /// With the k last singular vectors U (of FFᵀ, or V of FᵀF where that is smaller) held constant the term is ‖UᵀF‖², whose gradient 2 U Uᵀ F is
 /// that of Σ σ²: the vectors' own change adds nothing to first order. Gradients of gradients do not see it. The decomposition is done in float64 on the host and
 /// waits for the device.

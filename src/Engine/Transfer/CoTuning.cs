@@ -7,7 +7,7 @@ namespace TransferEngine.Transfer;
 /// -weight Σ_s p(s | y) log softmax(sourceHead(features))_s, the mean over the rows. The relationship p(s | y) is learnt before fine-tuning by
 /// <see cref="Relationship"/>.
 /// </summary>
-/// <remarks>You et al.: Co-Tuning for transfer learning; NeurIPS 2020, equation 2; the default weight is that of their experiments.</remarks>
+/// <remarks>You et al.: Co-Tuning for transfer learning; NeurIPS 2020. Of its two ways to learn the relationship this is the direct one.</remarks>
 public sealed class CoTuning : IRegularizer, IDisposable
 {
     private readonly Module sourceHead;

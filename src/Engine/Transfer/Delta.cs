@@ -8,8 +8,9 @@ namespace TransferEngine.Transfer;
 /// target: α Σ_layers Σ_j a_j ‖F_j - F⁰_j‖² + β ‖w_new‖², the mean over the rows, j the channels of a layer's output.
 /// </summary>
 /// <remarks>
-/// Li et al.: DELTA, deep learning transfer using feature map with attention for convolutional networks; ICLR 2019, equations 3 to 6. The attention a,
-/// from <see cref="ChannelAttention"/>, sums to 1 over the channels of a layer; the distance is not divided by the map's size.
+/// Li et al.: DELTA, deep learning transfer using feature map with attention for convolutional networks; ICLR 2019. The attention a,
+/// from <see cref="ChannelAttention"/>, sums to 1 over the channels of a layer; the distance is not divided by the map's size;
+/// the authors' code scales it by C / (2 H W) and sums over the rows.
 /// </remarks>
 public sealed class Delta : IRegularizer, IDisposable
 {

@@ -60,7 +60,7 @@ public sealed class Distillation : IRegularizer
 /// Learning without forgetting: while the model learns new classes, its old head on the changing features goes on answering as the old
 /// network does: -weight Σ_c y'_c log ŷ'_c, the mean over the rows, with y' and ŷ' the old network's and the present softmax at temperature T.
 /// </summary>
-/// <remarks>Li and Hoiem: Learning without forgetting; ECCV 2016, equations 2 to 4. The old network answers for the new inputs as they come, so augmented ones too.</remarks>
+/// <remarks>Li and Hoiem: Learning without forgetting; ECCV 2016. The old network answers for the new inputs as they come, so augmented ones too.</remarks>
 public sealed class LearningWithoutForgetting : IRegularizer, IDisposable
 {
     private readonly Module oldHead, source;

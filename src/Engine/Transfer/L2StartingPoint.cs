@@ -7,7 +7,7 @@ namespace TransferEngine.Transfer;
 /// α/2 Σ ‖w - w⁰‖² + β/2 Σ ‖w_new‖². The start is what the parameters hold when this is made. It takes the place of weight decay, which pulls
 /// towards zero: set that to 0.
 /// </summary>
-/// <remarks>Li, Grandvalet and Davoine: Explicit inductive bias for transfer learning with convolutional networks; ICML 2018, equation 3.</remarks>
+/// <remarks>Li, Grandvalet and Davoine: Explicit inductive bias for transfer learning with convolutional networks; ICML 2018.</remarks>
 public sealed class L2StartingPoint : IRegularizer, IDisposable
 {
     private readonly (Tensor Parameter, Tensor? Start)[] parameters;

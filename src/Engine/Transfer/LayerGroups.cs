@@ -12,7 +12,7 @@ public sealed record LayerGroup(string Name, IReadOnlyList<string> Modules, IRea
 
 /// <summary>
 /// The stages of a model from its input to its head: what discriminative learning rates and gradual unfreezing go by (Howard and Ruder:
-/// Universal language model fine-tuning for text classification; ACL 2018).
+/// Universal language model fine-tuning for text classification; ACL 2018). Make them after the head was replaced.
 /// </summary>
 /// <example><code>
 /// var groups = LayerGroups.Of(model);

@@ -3,24 +3,21 @@ using TransferEngine.Modules;
 namespace TransferEngine.Transfer;
 
 /// <summary>
-/// StochNorm: in training each channel of a batch normalisation is normalised by the running statistics, as in evaluation, with a probability, and by
-/// the batch's otherwise: γ (s x̂_running + (1 - s) x̂_batch) + β, s ~ Bernoulli(p) drawn anew for each channel and step. The modules stay what and where
+/// StochNorm: in training each channel of a batch normalisation is normalised by the batch's statistics with a probability, and by the running ones, as in
+/// evaluation, otherwise: γ ((1 - s) x̂_running + s x̂_batch) + β, s ~ Bernoulli(p) drawn anew for each channel and step. The modules stay what and where
 /// they are, with their parameters' names; this changes what they do until it is disposed. Evaluation and frozen modules are not touched.
 /// </summary>
 /// <remarks>
-/// Kou et al.: Stochastic normalization; NeurIPS 2020, equations 4 to 6. As in the authors' code the running statistics take the batch in first, and no
+/// Kou et al.: Stochastic normalization; NeurIPS 2020. As in the authors' code the running statistics are those before the batch enters them; no
 /// gradient flows through them.
 /// </remarks>
 public sealed class StochNorm : IDisposable
 {
-    private readonly double probability;
-    private readonly Generator? generator;
-    private readonly IDisposable[] hooks;
-
     private StochNorm(IReadOnlyList<BatchNorm> modules, double probability, Generator? generator)
     {
-        (Modules, this.probability, this.generator) = (modules, probability, generator);
-        hooks = [.. modules.Select(module => module.RegisterForwardHook(Mix))];
+        Modules = modules;
+        foreach (var module in modules)
+            module.Mix = (byRunning, byBatch) => Choose(byRunning, byBatch, probability, generator);
     }
 
     /// <summary>The batch normalisations that are changed.</summary>
@@ -28,7 +25,7 @@ public sealed class StochNorm : IDisposable
 
     /// <summary>Changes all batch normalisation of a model.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="probability">How often a channel goes by the running statistics, from 0 to 1.</param>
+    /// <param name="probability">How often a channel goes by the batch's statistics, from 0 to 1.</param>
     /// <param name="generator">The stream; <see cref="Generator.Default"/> if null.</param>
     /// <returns>What undoes it.</returns>
     /// <exception cref="ArgumentException">The model has no batch normalisation.</exception>
@@ -43,20 +40,16 @@ public sealed class StochNorm : IDisposable
             : throw new ArgumentException($"StochNorm: {model.GetType().Name} has no batch normalisation to change.", nameof(model));
     }
 
-    /// <summary>The modules normalise as before.</summary>
+    /// <summary>The modules normalise by the batch again.</summary>
     public void Dispose()
     {
-        foreach (var hook in hooks)
-            hook.Dispose();
+        foreach (var module in Modules)
+            module.Mix = null;
     }
 
-    private Tensor? Mix(Module module, Tensor input, Tensor byBatch)
+    private static Tensor Choose(Tensor byRunning, Tensor byBatch, double probability, Generator? generator)
     {
-        var norm = (BatchNorm)module;
-        if (!norm.IsTraining)
-            return null;
-        var byRunning = input.BatchNorm(norm.RunningMean, norm.RunningVar, norm.Weight, norm.Bias, training: false, eps: norm.Eps);
-        var chosen = Tensor.Bernoulli([1, input.Shape[1], .. Enumerable.Repeat(1, input.Rank - 2)], probability, generator, input.Device, input.ElementType);
-        return byBatch + chosen * (byRunning - byBatch);
+        var chosen = Tensor.Bernoulli([1, byBatch.Shape[1], .. Enumerable.Repeat(1, byBatch.Rank - 2)], probability, generator, byBatch.Device, byBatch.ElementType);
+        return byRunning + chosen * (byBatch - byRunning);
     }
 }

@@ -19,8 +19,8 @@ public static class TransferScore
     /// <param name="labels">Int32 [N]; classes without a row do not count.</param>
     /// <exception cref="ShapeException">The shapes do not fit, there is no row, or a label is negative.</exception>
     /// <remarks>
-    /// You et al.: LogME, practical assessment of pre-trained models for transfer learning; ICML 2021, equation 2, by the fixed-point iteration of the authors' later
-    /// paper (JMLR 2022, algorithm 3). With fewer rows than features the D - N directions without data have their share log α in the determinant.
+    /// You et al.: LogME, practical assessment of pre-trained models for transfer learning; ICML 2021, by the fixed-point iteration of the authors' later
+    /// paper (JMLR 2022), to convergence where their code stops at a change of 1 %. With fewer rows than features the D - N directions without data have their share log α in the determinant.
     /// </remarks>
     public static double LogMe(Tensor features, Tensor labels)
     {
@@ -79,7 +79,7 @@ public static class TransferScore
     /// <param name="sourceLabels">Z, Int32 [N], such as the argmax of the source model's logits.</param>
     /// <param name="labels">Y, Int32 [N].</param>
     /// <exception cref="ShapeException">The shapes do not fit, or there is no row.</exception>
-    /// <remarks>Tran, Nguyen and Hassner: Transferability and hardness of supervised classification tasks; ICCV 2019, equations 6 to 8.</remarks>
+    /// <remarks>Tran, Nguyen and Hassner: Transferability and hardness of supervised classification tasks; ICCV 2019.</remarks>
     public static double Nce(Tensor sourceLabels, Tensor labels)
     {
         ArgumentNullException.ThrowIfNull(sourceLabels);

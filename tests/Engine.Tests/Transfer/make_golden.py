@@ -46,8 +46,8 @@ show("lwf T=2", loss, logits.grad[0, 0], logits.grad[3, 2])
 x, w, b = waves(1, 6, 3, 2, 2), waves(2, 3), waves(3, 3)
 mean, var = waves(4, 3), waves(5, 3) ** 2 + 0.5
 mean, var = torch.tensor(mean), torch.tensor(var)
-by_batch = F.batch_norm(torch.tensor(x), mean, var, torch.tensor(w), torch.tensor(b), True, 0.1, 1e-5)
 by_running = F.batch_norm(torch.tensor(x), mean, var, torch.tensor(w), torch.tensor(b), False, 0.1, 1e-5)
+by_batch = F.batch_norm(torch.tensor(x), mean, var, torch.tensor(w), torch.tensor(b), True, 0.1, 1e-5)
 show("stochnorm batch", by_batch[0, 0, 0, 0], by_batch[5, 2, 1, 1])
 show("stochnorm running", by_running[0, 0, 0, 0], by_running[5, 2, 1, 1])
 
