@@ -111,12 +111,26 @@ internal static unsafe class VectorProduct
 
         private readonly T* Line(T* w, int line) => w + (nint)line * matrix.ColumnStride;
 
-        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        [MethodImpl(MethodImplOptions.AggressiveOptimization), SkipLocalsInit]
         private static void Dot(T* x, T* w0, T* w1, T* w2, T* w3, int depth, T* sums)
         {
+            L* part = stackalloc L[4];
+            int whole = depth / (2 * L.Width) * (2 * L.Width);
+            Whole(x, w0, w1, w2, w3, whole, part);
+            for (int k = whole; k < depth; k += L.Width)
+                Rest(x + k, w0 + k, w1 + k, w2 + k, w3 + k, depth - k, part);
+            sums[0] = L.Sum(part[0]);
+            sums[1] = L.Sum(part[1]);
+            sums[2] = L.Sum(part[2]);
+            sums[3] = L.Sum(part[3]);
+        }
+
+        /// <summary>The pairs of vectors: a loop without any call, so that its sums stay in registers.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private static void Whole(T* x, T* w0, T* w1, T* w2, T* w3, int depth, L* part)
+        {
             L a0 = L.Constant(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
-            int k = 0;
-            for (; k <= depth - 2 * L.Width; k += 2 * L.Width)
+            for (nint k = 0; k < depth; k += 2 * L.Width)
             {
                 L u = *(L*)(x + k), v = *(L*)(x + k + L.Width);
                 a0 = L.MultiplyAdd(u, *(L*)(w0 + k), a0);
@@ -128,22 +142,23 @@ internal static unsafe class VectorProduct
                 b2 = L.MultiplyAdd(v, *(L*)(w2 + k + L.Width), b2);
                 b3 = L.MultiplyAdd(v, *(L*)(w3 + k + L.Width), b3);
             }
-            for (; k < depth; k += L.Width)
-            {
-                int left = depth - k;
-                L u = Part(x + k, left);
-                a0 = L.MultiplyAdd(u, Part(w0 + k, left), a0);
-                a1 = L.MultiplyAdd(u, Part(w1 + k, left), a1);
-                a2 = L.MultiplyAdd(u, Part(w2 + k, left), a2);
-                a3 = L.MultiplyAdd(u, Part(w3 + k, left), a3);
-            }
-            sums[0] = L.Sum(a0 + b0);
-            sums[1] = L.Sum(a1 + b1);
-            sums[2] = L.Sum(a2 + b2);
-            sums[3] = L.Sum(a3 + b3);
+            part[0] = a0 + b0;
+            part[1] = a1 + b1;
+            part[2] = a2 + b2;
+            part[3] = a3 + b3;
         }
 
-        /// <summary>The vector at an address of which <paramref name="left"/> numbers (1 or more) may be read; the rest is 0.</summary>
+        /// <summary>One more vector of each line, of which <paramref name="left"/> numbers (1 or more) may be read.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private static void Rest(T* x, T* w0, T* w1, T* w2, T* w3, int left, L* part)
+        {
+            L u = Part(x, left);
+            part[0] = L.MultiplyAdd(u, Part(w0, left), part[0]);
+            part[1] = L.MultiplyAdd(u, Part(w1, left), part[1]);
+            part[2] = L.MultiplyAdd(u, Part(w2, left), part[2]);
+            part[3] = L.MultiplyAdd(u, Part(w3, left), part[3]);
+        }
+
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         private static L Part(T* from, int left) => L.Load(Direct.View(from, left), 0, left, L.Constant(0));
     }

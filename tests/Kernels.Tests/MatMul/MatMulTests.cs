@@ -13,7 +13,7 @@ public class MatMulTests
         new(1, 0, 3, 2), new(0, 2, 3, 2), new(2, 3, 4, 0), new(1, 1, 1, 1), new(1, 3, 5, 7), new(1, 12, 32, 16), new(1, 13, 33, 17),
         new(3, 5, 4, 6), new(40, 7, 9, 5), new(2, 64, 64, 64), new(1, 1, 37, 19), new(1, 1, 301, 70), new(1, 37, 1, 19), new(1, 300, 1, 71),
         new(2, 1, 33, 40), new(2, 3, 50, 40), new(1, 4, 17, 300), new(1, 100, 100, 600), new(1, 200, 33, 300), new(1, 500, 260, 90),
-        new(2, 130, 140, 270), new(2, 70, 65, 37), new(1, 70, 34, 600), new(1, 600, 700, 40), new(1, 61, 2000, 400),
+        new(2, 130, 140, 270), new(2, 70, 65, 37), new(1, 70, 34, 600), new(1, 600, 700, 40), new(1, 61, 2000, 400), new(1, 2, 5, 20000),
     ];
 
     private static readonly string[] Layouts = ["plain", "transposed a", "transposed b", "transposed both", "strided", "shared a", "shared b"];
