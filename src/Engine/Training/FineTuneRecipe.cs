@@ -43,8 +43,12 @@ public static class FineTuneRecipe
         if (trainNormalization)
             frozen = frozen is null ? null : frozen with { Weights = FrozenWeights.AllButNormalization, Normalization = FrozenNormalization.UpdateStatistics };
         return Some(
-            new("head", freezeEpochs, first) { Frozen = frozen, Schedule = (optimizer, steps) => new OneCycleSchedule(optimizer, null, steps, rising: 0.99, initialDivisor: 25, finalDivisor: 4e3) },
-            new("all", epochs, groups.Between(rate / 2 / spread, rate / 2)) { Schedule = (optimizer, steps) => new OneCycleSchedule(optimizer, null, steps, rising: 0.3, initialDivisor: 5, finalDivisor: 2e4) });
+            new("head", freezeEpochs, first) { Frozen = frozen, Schedule = (optimizer, steps) => Cycle(optimizer, steps, 0.99, 25) },
+            new("all", epochs, groups.Between(rate / 2 / spread, rate / 2)) { Schedule = (optimizer, steps) => Cycle(optimizer, steps, 0.3, 5) });
+
+        // Down to 1e-5 of the highest rate; momentum where there is one.
+        static OneCycleSchedule Cycle(Optimizer optimizer, int steps, double rising, double divisor) =>
+            new(optimizer, null, steps, rising, divisor, 1e5 / divisor, cyclesMomentum: optimizer.Groups.All(group => group.Momentum > 0));
     }
 
     /// <summary>

@@ -58,7 +58,7 @@ public sealed class Lora
         foreach (var (name, module) in chosen)
         {
             if (module is not (Linear or Conv2d))
-                throw new ArgumentException($"Lora: '{name}' is a {module.GetType().Name}. Adapters stand beside Linear and Conv2d; name those below it, as '{name}.**.{{name}}'.", nameof(pattern));
+                throw new ArgumentException($"Lora: '{name}' is a {module.GetType().Name}. Adapters stand beside Linear and Conv2d; name those.", nameof(pattern));
             if (module.Children.Any(child => child.Name == ChildName))
                 throw new ArgumentException($"Lora: '{name}' has an adapter already. Merge and Remove it first.", nameof(pattern));
         }

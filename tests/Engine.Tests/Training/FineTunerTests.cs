@@ -40,6 +40,7 @@ public sealed class FineTunerTests
         Assert.Equal("conv1 norm1 norm1:statistics conv2 fc head", Watch(tuner, phases[1]).Changed);
         Assert.Equal("head", Watch(tuner, FineTuneRecipe.OneCycle(tuner.Groups, 1, trainNormalization: false)[0]).Changed);
         Assert.Single(FineTuneRecipe.OneCycle(tuner.Groups, 3, freezeEpochs: 0));
+        Assert.Equal("head", Watch(Tuner(groups => new Sgd(groups)), FineTuneRecipe.OneCycle(tuner.Groups, 1, trainNormalization: false)[0]).Changed); // no momentum to cycle
     }
 
     [Fact]
