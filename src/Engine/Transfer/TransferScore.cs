@@ -99,8 +99,11 @@ public static class TransferScore
     /// <remarks>Bao et al.: An information-theoretic approach to transferability in task transfer learning; ICIP 2019, definition 2. The pseudo-inverse leaves eigenvalues below 1e-10 of the largest out.</remarks>
     public static double HScore(Tensor features, Tensor labels)
     {
-        var (_, total, between) = Covariances("HScore", features, labels);
-        return Trace(total, between);
+        var (_, total, centres) = Covariances("HScore", features, labels);
+        var spectrum = Spectrum.Of(total);
+        double cut = spectrum.Values[^1] * Negligible;
+        var along = spectrum.Vectors.TransposeThisAndMultiply(centres);
+        return Enumerable.Range(0, spectrum.Values.Length).Where(i => spectrum.Values[i] > cut).Sum(i => along.Row(i).DotProduct(along.Row(i)) / spectrum.Values[i]);
     }
 
     /// <summary>
@@ -111,14 +114,17 @@ public static class TransferScore
     /// <remarks>Ibrahim, Ponomareva and Mazumder: Newer is not always better, rethinking transferability metrics; ECML 2022. All covariances are divided by N.</remarks>
     public static double RegularizedHScore(Tensor features, Tensor labels)
     {
-        var (centred, total, between) = Covariances("RegularizedHScore", features, labels);
+        var (centred, total, centres) = Covariances("RegularizedHScore", features, labels);
         int n = centred.RowCount, d = centred.ColumnCount;
         double scale = total.Trace() / d;
         double distance = total.EnumerateIndexed().Sum(item => Math.Pow(item.Item3 - (item.Item1 == item.Item2 ? scale : 0), 2)); // of the covariance to its shrinkage's target
         var squares = centred.PointwiseMultiply(centred);
         double spread = squares.RowSums().Sum(row => row * row) / n - total.Enumerate().Sum(value => value * value); // of one row's covariance around the mean
-        double shrinkage = distance > 0 ? Math.Clamp(spread / n / distance, 0, 1) : 1;
-        return Trace(total * (1 - shrinkage) + Matrix<double>.Build.DenseDiagonal(d, shrinkage * scale), between * (1 - shrinkage));
+        double shrinkage = distance > 0 ? Math.Clamp(spread / n / distance, Negligible, 1) : 1; // never singular
+        if (scale == 0)
+            return 0; // features that do not vary
+        var shrunk = total * (1 - shrinkage) + Matrix<double>.Build.DenseDiagonal(d, shrinkage * scale);
+        return (1 - shrinkage) * shrunk.Cholesky().Solve(centres).PointwiseMultiply(centres).Enumerate().Sum();
     }
 
     /// <summary>The number of rows of each class.</summary>
@@ -173,36 +179,22 @@ public static class TransferScore
         return (d * Math.Log(alpha) + n * Math.Log(beta) - determinant - beta * error - alpha * weight - n * Math.Log(2 * Math.PI)) / (2 * n);
     }
 
-    /// <summary>Centred features, their covariance and that of their classes' means, divided by N.</summary>
-    private static (Matrix<double> Centred, Matrix<double> Total, Matrix<double> Between) Covariances(string name, Tensor features, Tensor labels)
+    /// <summary>Centred features, their covariance divided by N, and a factor M [D, classes] of that of their classes' means, M Mᵀ.</summary>
+    private static (Matrix<double> Centred, Matrix<double> Total, Matrix<double> Centres) Covariances(string name, Tensor features, Tensor labels)
     {
         int[] classes = Labels(name, features, labels);
         var f = Spectrum.Rows(features);
         int n = f.RowCount;
         var mean = f.ColumnSums() / n;
+        var sums = Matrix<double>.Build.Dense(f.ColumnCount, classes.Max() + 1);
         for (int i = 0; i < n; i++)
-            f.SetRow(i, f.Row(i) - mean);
-        var between = Matrix<double>.Build.Dense(f.ColumnCount, f.ColumnCount);
-        foreach (var rows in Enumerable.Range(0, n).GroupBy(i => classes[i]))
         {
-            int count = rows.Count();
-            var centre = rows.Aggregate(Vector<double>.Build.Dense(f.ColumnCount), (sum, row) => sum + f.Row(row)) / count;
-            between += centre.OuterProduct(centre) * ((double)count / n);
+            var row = f.Row(i) - mean;
+            f.SetRow(i, row);
+            sums.SetColumn(classes[i], sums.Column(classes[i]) + row);
         }
-        return (f, f.TransposeThisAndMultiply(f) / n, between);
-    }
-
-    /// <summary>tr(A⁺ B) of a symmetric A.</summary>
-    private static double Trace(Matrix<double> a, Matrix<double> b)
-    {
-        var spectrum = Spectrum.Of(a);
-        double cut = spectrum.Values[^1] * Negligible, sum = 0;
-        for (int i = 0; i < spectrum.Values.Length; i++)
-        {
-            var vector = spectrum.Vectors.Column(i);
-            if (spectrum.Values[i] > cut)
-                sum += vector.DotProduct(b * vector) / spectrum.Values[i];
-        }
-        return sum;
+        foreach (var (label, count) in classes.CountBy(label => label))
+            sums.SetColumn(label, sums.Column(label) / Math.Sqrt((double)count * n));
+        return (f, f.TransposeThisAndMultiply(f) / n, sums);
     }
 }

@@ -49,6 +49,8 @@ public sealed class TransferScoreTests
         Assert.True(TransferScore.RegularizedHScore(good, labels) > TransferScore.RegularizedHScore(noise, labels));
         Assert.True(TransferScore.Leep((good * 9).Softmax(), labels) > TransferScore.Leep((noise * 9).Softmax(), labels));
         Assert.Equal(0, TransferScore.Nce(labels, labels));
+        Assert.True(double.IsFinite(TransferScore.RegularizedHScore(Waves.Of(1, 2, 5), Tensor.From([0, 1])))); // nothing to estimate the shrinkage from
+        Assert.Equal(0, TransferScore.RegularizedHScore(Tensor.Ones([4, 2]), Tensor.From([0, 1, 0, 1])));
         Assert.True(double.IsFinite(TransferScore.LogMe(labels.OneHot(3), labels))); // fits exactly
     }
 
