@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace TransferEngine.Kernels;
@@ -20,7 +19,7 @@ internal static unsafe class CacheSizes
             else if (OperatingSystem.IsWindows())
                 ReadWindows();
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException or OverflowException or DllNotFoundException or EntryPointNotFoundException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or DllNotFoundException or EntryPointNotFoundException)
         {
             // The sizes that were read stand; for the others there are those above.
         }
@@ -36,11 +35,12 @@ internal static unsafe class CacheSizes
     /// <summary>The last level, which cores share; the second where there is no third.</summary>
     public static int Last { get; private set; } = 8 << 20;
 
-    /// <summary>Takes over a size if it is plausible.</summary>
+    /// <summary>Takes over a size if it is plausible, and no more of it than blocks can use.</summary>
     private static void Set(int level, long bytes)
     {
-        if (bytes is < 4 << 10 or > 1 << 30)
+        if (bytes < 4 << 10)
             return;
+        bytes = Math.Min(bytes, 1 << 28);
         if (level == 1)
             Level1 = (int)bytes;
         else if (level == 2)
@@ -49,18 +49,38 @@ internal static unsafe class CacheSizes
             Last = (int)bytes;
     }
 
+    /// <summary>Reads the kernel's files by the shortest way, as this is on the way to the first product.</summary>
     private static void ReadLinux()
     {
-        // In the order of levels: the instructions' cache comes between and is left out.
-        foreach (string cache in Directory.EnumerateDirectories("/sys/devices/system/cpu/cpu0/cache", "index*").Order(StringComparer.Ordinal))
+        Span<byte> text = stackalloc byte[16];
+        for (int index = 0; ; index++)
         {
-            string Word(string name) => File.ReadAllText(Path.Combine(cache, name)).Trim();
-            string size = Word("size");
-            if (Word("type") == "Instruction" || size.Length < 2)
-                continue;
-            int unit = size[^1] switch { 'K' => 1 << 10, 'M' => 1 << 20, _ => 0 };
-            Set(int.Parse(Word("level"), CultureInfo.InvariantCulture), long.Parse(size.AsSpan(..^1), CultureInfo.InvariantCulture) * unit);
+            string cache = "/sys/devices/system/cpu/cpu0/cache/index" + (char)('0' + index);
+            if (index > 9 || !File.Exists(cache + "/size"))
+                return;
+            if (Read(cache + "/type", text)[0] != 'I')
+                Set((int)Number(Read(cache + "/level", text)), Number(Read(cache + "/size", text)));
         }
+    }
+
+    private static ReadOnlySpan<byte> Read(string file, Span<byte> text)
+    {
+        using var handle = File.OpenHandle(file);
+        text.Clear();
+        return text[..Math.Max(1, RandomAccess.Read(handle, text, 0))];
+    }
+
+    /// <summary>Digits, and K or M behind them.</summary>
+    private static long Number(ReadOnlySpan<byte> text)
+    {
+        long value = 0;
+        foreach (byte letter in text)
+        {
+            if (letter is < (byte)'0' or > (byte)'9')
+                return letter == 'K' ? value << 10 : letter == 'M' ? value << 20 : value;
+            value = value * 10 + letter - '0';
+        }
+        return value;
     }
 
     private static void ReadMacOS()
