@@ -46,26 +46,6 @@ internal readonly struct ColumnBias<T, F>(ArrayView<T> bias, F function) : IEpil
         function.Apply<L, T>(sum + L.Load(bias, column, remaining, L.Constant(0)));
 }
 
-/// <summary>function(sum + bias[row]): the bias of a convolution, whose rows are channels.</summary>
-internal readonly struct RowBias<T, F>(ArrayView<T> bias, F function) : IEpilogue<T> where T : unmanaged where F : struct, IUnary
-{
-    private readonly ArrayView<T> bias = bias;
-    private readonly F function = function;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T> =>
-        function.Apply<L, T>(sum + L.Splat(L.At(bias, row)));
-}
-
-/// <summary>function(sum).</summary>
-internal readonly struct Activated<T, F>(F function) : IEpilogue<T> where T : unmanaged where F : struct, IUnary
-{
-    private readonly F function = function;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public L Apply<L>(L sum, int row, int column, int remaining) where L : unmanaged, ILane<L, T> => function.Apply<L, T>(sum);
-}
-
 /// <summary>Row-major matrices [Batch, rows, columns], one after the other.</summary>
 internal readonly struct RowMajor<T, E>(ArrayView<T> c, int rows, int columns, E epilogue) : IOutput<T> where T : unmanaged where E : struct, IEpilogue<T>
 {
