@@ -5,9 +5,9 @@ namespace TransferEngine.Transfer;
 /// <summary>
 /// Co-Tuning: the source head is not thrown away but trained along, on a soft source label of each target class:
 /// -weight Σ_s p(s | y) log softmax(sourceHead(features))_s, the mean over the rows. The relationship p(s | y) is learnt before fine-tuning by
-/// <see cref="Relationship"/>.
+/// <see cref="Relationship"/> or <see cref="ReverseRelationship"/>.
 /// </summary>
-/// <remarks>You et al.: Co-Tuning for transfer learning; NeurIPS 2020. Of its two ways to learn the relationship this is the direct one.</remarks>
+/// <remarks>You et al.: Co-Tuning for transfer learning; NeurIPS 2020.</remarks>
 public sealed class CoTuning : IRegularizer, IDisposable
 {
     private readonly Module sourceHead;
@@ -60,15 +60,45 @@ public sealed class CoTuning : IRegularizer, IDisposable
     public static Tensor Relationship(Tensor logits, Tensor labels, int classes, double temperature = 1)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(temperature);
-        var counts = TransferScore.CheckLabels("CoTuning.Relationship", logits, labels, classes);
-        int missing = Array.IndexOf(counts, 0);
-        Check.That(missing < 0, $"CoTuning.Relationship: class {missing} of {classes} has no row. Learn the relationship on rows of every class.");
+        int[] counts = RowsOf("CoTuning.Relationship", logits, labels, classes);
         using var noGrad = new NoGrad();
         var probabilities = (logits.Detach() / temperature).Softmax();
         var sums = Tensor.Zeros([classes, logits.Shape[1]], logits.Device, logits.ElementType).IndexAdd(0, labels, probabilities);
         return sums / Tensor.FromDoubles(Array.ConvertAll(counts, count => (double)count), [classes, 1], logits.Device, logits.ElementType);
     }
 
+    /// <summary>
+    /// The category relationship by Bayes' rule, p(s | y) ∝ p(y | s) p(s): a logistic regression from the source network's softmax to the target classes, asked about each
+    /// source class alone, gives p(y | s), and the mean softmax p(s). It holds where a target class has few rows.
+    /// </summary>
+    /// <param name="logits">As of <see cref="Relationship"/>.</param>
+    /// <param name="labels">As of <see cref="Relationship"/>.</param>
+    /// <param name="classes">As of <see cref="Relationship"/>.</param>
+    /// <param name="temperature">As of <see cref="Relationship"/>.</param>
+    /// <param name="weightDecay">The regression's; choose it on held-out rows of the target.</param>
+    /// <returns>[classes, source classes], rows that sum to 1.</returns>
+    /// <exception cref="ShapeException">As of <see cref="Relationship"/>.</exception>
+    public static Tensor ReverseRelationship(Tensor logits, Tensor labels, int classes, double temperature = 1, double weightDecay = 1e-3)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(temperature);
+        ArgumentOutOfRangeException.ThrowIfNegative(weightDecay);
+        RowsOf("CoTuning.ReverseRelationship", logits, labels, classes);
+        using var noGrad = new NoGrad();
+        var probabilities = (logits.Detach() / temperature).Softmax();
+        var regression = LinearProbe.Fit(probabilities, labels, classes, new() { WeightDecay = weightDecay, Standardize = false });
+        var targetOfSource = regression.Forward(Tensor.Eye(logits.Shape[1], logits.Device, logits.ElementType)).Softmax();
+        var joint = targetOfSource.Transpose() * probabilities.Mean([0]);
+        return joint / joint.Sum([1], keepDim: true);
+    }
+
     /// <summary>Stops looking at the model.</summary>
     public void Dispose() => tap.Dispose();
+
+    private static int[] RowsOf(string name, Tensor logits, Tensor labels, int classes)
+    {
+        int[] counts = TransferScore.CheckLabels(name, logits, labels, classes);
+        int missing = Array.IndexOf(counts, 0);
+        Check.That(missing < 0, $"{name}: class {missing} of {classes} has no row. Learn the relationship on rows of every class.");
+        return counts;
+    }
 }

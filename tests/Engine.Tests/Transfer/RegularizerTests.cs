@@ -87,6 +87,21 @@ public sealed class RegularizerTests
     }
 
     [Fact]
+    public void The_Reverse_Relationship_Follows_Bayes()
+    {
+        // The source network knows what it sees; source class 0 is target class 0 or, for a third of its rows, 1; source class 1 is always 1; class 2 always 2.
+        int[] source = [0, 0, 0, 1, 1, 2, 2, 2], target = [0, 0, 1, 1, 1, 2, 2, 2];
+        var logits = Tensor.From(source).OneHot(3, ElementType.Float64) * 40;
+        double[] got = CoTuning.ReverseRelationship(logits, Tensor.From(target), 3, weightDecay: 1e-7).ToArray<double>();
+        double[] wanted = [1, 0, 0, 1.0 / 3, 2.0 / 3, 0, 0, 0, 1];
+        for (int i = 0; i < wanted.Length; i++)
+            Waves.Near(wanted[i], got[i], 0.01);
+        for (int row = 0; row < 3; row++)
+            Waves.Near(1, got[(row * 3)..(row * 3 + 3)].Sum());
+        Assert.Throws<ShapeException>(() => CoTuning.ReverseRelationship(logits, Tensor.From(target), 4));
+    }
+
+    [Fact]
     public void L2_Starting_Point_Pulls_Back_To_The_Start()
     {
         var model = Waves.Network(1);
