@@ -11,20 +11,20 @@ internal readonly unsafe struct ChannelMaps<T>(T* data, int channels, int height
     public nint Plane => (nint)Height * Width;
 
     /// <summary>
-    /// Fills a row of cells [pixel][channel of a vector] from pixel <paramref name="left"/> of a line on. Outside the map cells are zero; they and channels
-    /// that are not there are left alone in a row that was filled before, or cleared, as they do not change.
+    /// Fills a row of cells [pixel][channel], <paramref name="pitch"/> apart, from pixel <paramref name="left"/> of a line on. Outside the map cells are zero; they
+    /// and channels that are not there are left alone in a row that was filled before, or cleared, as they do not change.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Fill<L>(T* cells, int pixels, int image, int channel, int line, int left) where L : unmanaged, ILane<L, T>
+    public void Fill(T* cells, int pixels, int pitch, int image, int channel, int line, int left)
     {
         int first = Math.Max(0, -left), start = Math.Max(0, left), count = Math.Min(Width - start, pixels - first);
         if (line < 0 || line >= Height || count <= 0)
         {
-            new Span<T>(cells, pixels * L.Width).Clear();
+            new Span<T>(cells, pixels * pitch).Clear();
             return;
         }
         T* from = Data + ((nint)image * Channels + channel) * Plane + (nint)line * Width + start;
-        Transposition.Run(from, Plane, cells + first * L.Width, L.Width, Math.Min(L.Width, Channels - channel), count);
+        Transposition.Run(from, Plane, cells + first * pitch, pitch, Math.Min(pitch, Channels - channel), count);
     }
 }
 

@@ -214,28 +214,27 @@ internal static unsafe class PatchProduct
         }
     }
 
-    /// <summary>One work item: a vector of channels of the patches of a few rows of pixels.</summary>
+    /// <summary>One work item: the patches of a few rows of pixels.</summary>
     private struct GatherWork<T, L>(ComputeDevice device, ChannelMaps<T> maps, Grid grid, TapList taps, int row, int rows, T* to, Patches<T, L> patches) : IWork
         where T : unmanaged where L : unmanaged, ILane<L, T>
     {
         /// <summary>Vectors that an item copies at the least: some ten microseconds of work.</summary>
         private const int VectorsPerItem = 8192;
 
-        private readonly int groups = patches.Channels / L.Width, rowsPerItem = Math.Clamp(VectorsPerItem / Math.Max(1, grid.Columns * taps.Count), 1, rows);
+        private readonly int rowsPerItem = Math.Clamp(VectorsPerItem / Math.Max(1, grid.Columns * patches.Depth / L.Width), 1, rows);
 
-        public readonly int Items => groups * ((rows + rowsPerItem - 1) / rowsPerItem);
+        public readonly int Items => (rows + rowsPerItem - 1) / rowsPerItem;
 
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         public void Execute(int item)
         {
-            var (part, group) = Math.DivRem(item, groups);
-            int start = part * rowsPerItem, end = Math.Min(start + rowsPerItem, rows), channel = group * L.Width;
-            int lines = taps.Bottom - taps.Top + 1, cellsOfRow = (grid.Columns - 1) * grid.StrideX + taps.Right - taps.Left + 1, pitch = cellsOfRow * L.Width;
+            int start = item * rowsPerItem, end = Math.Min(start + rowsPerItem, rows), channels = patches.Channels;
+            int lines = taps.Bottom - taps.Top + 1, cellsOfRow = (grid.Columns - 1) * grid.StrideX + taps.Right - taps.Left + 1, pitch = cellsOfRow * channels;
             var scratch = device.Memory.Rent((long)lines * pitch * sizeof(T) + taps.Count * sizeof(nint), null);
-            nint* offsets = (nint*)scratch.Address;
-            T* cells = (T*)(offsets + taps.Count);
+            T* cells = (T*)scratch.Address;
+            nint* offsets = (nint*)(cells + lines * pitch);
             for (int t = 0; t < taps.Count; t++)
-                offsets[t] = taps.Down(t) * pitch + taps.Across(t) * L.Width;
+                offsets[t] = taps.Down(t) * pitch + taps.Across(t) * channels;
             new Span<T>(cells, lines * pitch).Clear();
             for (int r = start; r < end; r++)
             {
@@ -244,13 +243,14 @@ internal static unsafe class PatchProduct
                 if (kept > 0)
                     new Span<T>(cells + grid.StrideY * pitch, kept * pitch).CopyTo(new Span<T>(cells, kept * pitch));
                 for (int i = kept; i < lines; i++)
-                    maps.Fill<L>(cells + i * pitch, cellsOfRow, image, channel, line * grid.StrideY + taps.Top + i, taps.Left);
-                T* into = to + (nint)r * grid.Columns * patches.Pitch + channel;
-                for (int c = 0; c < grid.Columns; c++, into += patches.Pitch)
+                    maps.Fill(cells + i * pitch, cellsOfRow, channels, image, 0, line * grid.StrideY + taps.Top + i, taps.Left);
+                T* patch = to + (nint)r * grid.Columns * patches.Pitch;
+                for (int c = 0; c < grid.Columns; c++, patch += patches.Pitch)
                 {
-                    T* from = cells + c * grid.StrideX * L.Width, cell = into;
-                    for (int t = 0; t < taps.Count; t++, cell += patches.Channels)
-                        *(L*)cell = *(L*)(from + offsets[t]);
+                    T* from = cells + c * grid.StrideX * channels, into = patch;
+                    for (int t = 0; t < taps.Count; t++, into += channels)
+                        for (int i = 0; i < channels; i += L.Width)
+                            *(L*)(into + i) = *(L*)(from + offsets[t] + i);
                 }
             }
             device.Memory.Return(scratch);

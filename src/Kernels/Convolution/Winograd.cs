@@ -199,7 +199,7 @@ internal static unsafe partial class Winograd
                 if (kept > 0)
                     new Span<float>(cells + Step * pitch, kept * pitch).CopyTo(new Span<float>(cells, kept * pitch));
                 for (int i = kept; i < F.Inputs; i++)
-                    maps.Maps.Fill<L>(cells + i * pitch, pixels, image, channel, tileRow * Step - maps.PadY + i, -maps.PadX);
+                    maps.Maps.Fill(cells + i * pitch, pixels, L.Width, image, channel, tileRow * Step - maps.PadY + i, -maps.PadX);
                 float* into = to + (nint)r * tiles.Columns * matrices.Pitch + channel;
                 for (int t = 0; t < tiles.Columns; t++, into += matrices.Pitch)
                     WinogradTransforms.Square<L, F>(cells + t * Step * L.Width, pitch, L.Width, half, into, Side * matrices.Stride, matrices.Stride);
