@@ -94,7 +94,10 @@ internal static class MatMul
             var vector = b with { Data = b.Data with { Offset = b.Data.Offset + column * b.ColumnStride } };
             var work = new ShiftedOutput<T, O>(output, column);
             if (!VectorProduct.TryRun<T, L, ShiftedOutput<T, O>>(device, shape with { N = 1 }, a, vector, work))
+            {
+                right = new StridedPanels<T>(vector.Data.Pointer<T>(), b.ColumnStride, b.RowStride, b.BatchStride);
                 PackedProduct.Run<T, L, StridedPanels<T>, StridedPanels<T>, ShiftedOutput<T, O>>(device, shape with { N = 1 }, left, right, work);
+            }
         }
     }
 }
