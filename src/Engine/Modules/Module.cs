@@ -185,18 +185,21 @@ public abstract partial class Module
         return module;
     }
 
-    /// <summary>Puts a module in the place of a registered child, under its name.</summary>
+    /// <summary>Puts a module in the place of a registered one, under its name.</summary>
     /// <typeparam name="T">Its type.</typeparam>
-    /// <param name="name">The child's name here.</param>
-    /// <param name="module">The new child.</param>
-    /// <returns>The new child.</returns>
+    /// <param name="name">The name here, of a child or, with dots, of a module below one.</param>
+    /// <param name="module">The new module.</param>
+    /// <returns>The new module.</returns>
     protected T Replace<T>(string name, T module) where T : Module
     {
+        ArgumentNullException.ThrowIfNull(name);
         ArgumentNullException.ThrowIfNull(module);
-        int place = children.FindIndex(item => item.Name == name);
+        int dot = name.LastIndexOf('.');
+        var siblings = (dot < 0 ? this : GetModule(name[..dot])).children;
+        int place = siblings.FindIndex(item => item.Name == name[(dot + 1)..]);
         if (place < 0)
-            throw new ArgumentException($"{GetType().Name}: no child '{name}' to replace. Its children are: {string.Join(", ", children.Select(item => item.Name))}.", nameof(name));
-        children[place] = (name, module);
+            throw new ArgumentException($"{GetType().Name}: no module '{name}' to replace. Beside it there are: {string.Join(", ", siblings.Select(item => item.Name))}.", nameof(name));
+        siblings[place] = (siblings[place].Name, module);
         return module;
     }
 

@@ -16,6 +16,8 @@ public sealed class LayerTests
         { "LayerNorm", new LayerNorm([2, 3]), "weight[2, 3] bias[2, 3]" },
         { "GroupNorm", new GroupNorm(2, 4), "weight[4] bias[4]" },
         { "Embedding", new Embedding(5, 3), "weight[5, 3]" },
+        { "MultiheadAttention", new MultiheadAttention(6, 2), "qkv.weight[18, 6] qkv.bias[18] proj.weight[6, 6] proj.bias[6]" },
+        { "MultiheadAttention without bias", new MultiheadAttention(6, 2, bias: false), "qkv.weight[18, 6] proj.weight[6, 6] proj.bias[6]" },
         { "Activation", Activation.Relu(), "" },
     };
 
@@ -35,6 +37,10 @@ public sealed class LayerTests
         { new GroupNorm(2, 4), [3, 4, 2, 2], [3, 4, 2, 2] },
         { new Flatten(), [3, 4, 2, 2], [3, 16] },
         { new Identity(), [3, 4], [3, 4] },
+        { new SamePad2d(3, 2), [1, 2, 6, 7], [1, 2, 7, 9] },
+        { new SamePad2d((2, 5), (2, 1)), [1, 2, 6, 7], [1, 2, 6, 11] },
+        { new MultiheadAttention(6, 2), [3, 4, 6], [3, 4, 6] },
+        { new Dropout2d(), [3, 4, 2, 2], [3, 4, 2, 2] },
     };
 
     [Theory, MemberData(nameof(Outputs))]
@@ -130,4 +136,40 @@ public sealed class LayerTests
     }
 
     private static bool Near(float a, float b) => Math.Abs(a - b) <= 1e-4 * (1 + Math.Abs(a));
+
+    [Fact]
+    public void Dropout2d_Drops_Whole_Channels_In_Training()
+    {
+        var module = new Dropout2d(0.25, new(1));
+        float[] y = module.Forward(Tensor.Ones([40, 50, 2, 3])).ToArray<float>();
+        var channels = y.Chunk(6).Select(channel => channel.Distinct().ToArray()).ToArray();
+        Assert.All(channels, channel => Assert.True(channel is [0f] or [1 / 0.75f]));
+        Assert.Equal(0.25, channels.Count(channel => channel[0] == 0) / 2000.0, 0.04);
+        module.Eval();
+        var x = Tensor.Ones([1, 2, 3, 4]);
+        Assert.Same(x, module.Forward(x));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Dropout2d(1.5));
+    }
+
+    [Fact]
+    public void SamePad2d_Puts_The_Odd_Zero_At_The_End()
+    {
+        var y = new SamePad2d(3, 2).Forward(Tensor.Ones([1, 1, 4, 5]));
+        Assert.Equal([1, 1, 5, 7], y.Shape);
+        Assert.Equal([0f, 1, 1, 1, 1, 1, 0], y.ToArray<float>()[..7]);
+        Assert.Equal(new float[7], y.ToArray<float>()[28..]);
+    }
+
+    [Fact]
+    public void Heads_Attend_Apart()
+    {
+        var module = new MultiheadAttention(4, 2, generator: new(1), type: ElementType.Float64);
+        var x = Tensor.Uniform([1, 3, 4], -1, 1, new(2), type: ElementType.Float64);
+        var state = module.StateDict();
+        var parts = x.Linear(state["qkv.weight"], state["qkv.bias"]).Split(2, 2);
+        var heads = Tensor.Concat([parts[0].ScaledDotProductAttention(parts[2], parts[4]), parts[1].ScaledDotProductAttention(parts[3], parts[5])], 2);
+        var expected = heads.Linear(state["proj.weight"], state["proj.bias"]);
+        Assert.All(module.Forward(x).ToArray<double>().Zip(expected.ToArray<double>()), pair => Assert.Equal(pair.Second, pair.First, 1e-12));
+        Assert.Throws<ArgumentException>(() => new MultiheadAttention(5, 2));
+    }
 }

@@ -26,7 +26,7 @@ public sealed class LayerGroupsTests
     {
         Assert.Equal(["conv1", "layer1", "layer2", "layer3", "layer4", "fc"], LayerGroups.Of(ResNet.ResNet18(3)).Select(group => group.Name));
         Assert.Equal(["conv1", "bn1"], LayerGroups.Of(ResNet.ResNet18(3))[0].Modules);
-        Assert.Equal(["features.0", "features.3", "features.7", "head"], LayerGroups.Of(new LeNet()).Select(group => group.Name));
+        Assert.Equal(["features.0", "features.3", "features.8", "head"], LayerGroups.Of(new LeNet()).Select(group => group.Name));
         var tokens = LayerGroups.Of(new Tokens());
         Assert.Equal(["embed", "blocks.0", "blocks.1,norm", "head"], tokens.Select(group => string.Join(",", group.Modules)));
         Assert.Equal(3, tokens[0].Parameters.Count);
