@@ -1,4 +1,5 @@
 using TransferEngine.Adaptation;
+using static TransferEngine.Engine.Tests.Adaptation.Samples;
 
 namespace TransferEngine.Engine.Tests.Adaptation;
 
@@ -106,22 +107,10 @@ public class DiscrepancyTests
     {
         double[][] all = [.. s, .. t];
         double total = all.Sum(a => all.Sum(b => Distance(a, b))), b0 = bandwidth ?? total / (all.Length * (all.Length - 1.0));
-        double Mean(double[][] x, double[][] y, bool skip)
-        {
-            double sum = 0;
-            for (int i = 0; i < x.Length; i++)
-            {
-                for (int j = 0; j < y.Length; j++)
-                    sum += skip && i == j ? 0 : Kernel(Distance(x[i], y[j]), b0);
-            }
-            return sum / (x.Length * (skip ? y.Length - 1.0 : y.Length));
-        }
-        return Mean(s, s, unbiased) + Mean(t, t, unbiased) - 2 * Mean(s, t, false);
+        return Samples.Mmd(s.Length, t.Length, (i, j) => Kernel(Distance(all[i], all[j]), b0), unbiased);
     }
 
     private static double Kernel(double distance, double bandwidth) => Factors.Average(factor => Math.Exp(-distance / (factor * bandwidth)));
-
-    private static double Distance(double[] a, double[] b) => a.Zip(b, (x, y) => (x - y) * (x - y)).Sum();
 
     private static double[,] Covariance(double[][] x)
     {
@@ -135,41 +124,4 @@ public class DiscrepancyTests
         }
         return c;
     }
-
-    private static void CheckGradient(Func<Tensor, Tensor, Tensor> loss)
-    {
-        double[][] s = Rows(6, 3, 1, 0), t = Rows(6, 3, 2, 0.4);
-        Tensor x = From(s), y = From(t);
-        (x.RequiresGrad, y.RequiresGrad) = (true, true);
-        var gradients = Tensor.Gradients(loss(x, y), [x, y]);
-        for (int i = 0; i < 6; i++)
-        {
-            for (int j = 0; j < 3; j++)
-            {
-                AssertClose(Difference(s), gradients[0].ToArray<double>()[i * 3 + j], 1e-7);
-                AssertClose(Difference(t), gradients[1].ToArray<double>()[i * 3 + j], 1e-7);
-
-                double Difference(double[][] moved)
-                {
-                    double saved = moved[i][j];
-                    moved[i][j] = saved + 1e-6;
-                    double up = loss(From(s), From(t)).Item();
-                    moved[i][j] = saved - 1e-6;
-                    double down = loss(From(s), From(t)).Item();
-                    moved[i][j] = saved;
-                    return (up - down) / 2e-6;
-                }
-            }
-        }
-    }
-
-    private static double[][] Rows(int n, int d, int seed, double shift)
-    {
-        var random = new Random(seed);
-        return [.. Enumerable.Range(0, n).Select(_ => Enumerable.Range(0, d).Select(_ => random.NextDouble() * 2 - 1 + shift).ToArray())];
-    }
-
-    private static Tensor From(double[][] rows) => Tensor.From(rows.SelectMany(row => row).ToArray(), [rows.Length, rows[0].Length]);
-
-    private static void AssertClose(double want, double got, double tolerance = 1e-11) => Assert.True(Math.Abs(want - got) <= tolerance * (1 + Math.Abs(want)), $"got {got:R}, wanted {want:R}");
 }

@@ -23,4 +23,17 @@ internal static class Discrepancy
         Check.That(source.Shape[0] >= minimumRows && target.Shape[0] >= minimumRows,
             $"{name}: source {source.Shape} and target {target.Shape}; each needs {minimumRows} rows or more. Use larger batches.");
     }
+
+    /// <summary>Whether classes and probabilities belong to the rows of features.</summary>
+    public static void CheckClasses(string name, Tensor source, Tensor sourceTargets, Tensor target, Tensor targetProbabilities)
+    {
+        ArgumentNullException.ThrowIfNull(sourceTargets);
+        ArgumentNullException.ThrowIfNull(targetProbabilities);
+        Check.Integer(name, "the source's classes", sourceTargets);
+        Check.SameDevice(name, source, sourceTargets);
+        Check.Alike(name, target, targetProbabilities);
+        Check.That(sourceTargets.Shape == [source.Shape[0]], $"{name}: classes {sourceTargets.Shape} for {source.Shape[0]} rows of the source; wanted [{source.Shape[0]}].");
+        Check.That(targetProbabilities.Rank == 2 && targetProbabilities.Shape[0] == target.Shape[0],
+            $"{name}: predictions {targetProbabilities.Shape} for {target.Shape[0]} rows of the target; wanted [{target.Shape[0]}, C].");
+    }
 }

@@ -1,0 +1,166 @@
+namespace TransferEngine.Adaptation;
+
+/// <summary>A kernel k(x, y) of two rows of features: what a maximum mean discrepancy compares distributions under.</summary>
+public abstract class SampleKernel
+{
+    /// <summary>The kernel of all pairs of rows of both domains; differentiable.</summary>
+    /// <param name="points">[n + m, d], the source's rows first.</param>
+    /// <param name="sourceRows">n.</param>
+    /// <returns>[n + m, n + m].</returns>
+    public abstract Tensor Matrix(Tensor points, int sourceRows);
+
+    /// <summary>The kernel of each row of one matrix with the row in its place in another; differentiable.</summary>
+    /// <param name="left">[k, d].</param>
+    /// <param name="right">[k, d].</param>
+    /// <param name="points">All rows, [n + m, d], the source's first: what a bandwidth is taken from.</param>
+    /// <param name="sourceRows">n.</param>
+    /// <returns>[k].</returns>
+    public abstract Tensor Paired(Tensor left, Tensor right, Tensor points, int sourceRows);
+}
+
+/// <summary>What a kernel's base bandwidth is taken from, anew for each pair of batches. No gradient flows through it.</summary>
+public enum BandwidthRule
+{
+    /// <summary>The mean squared distance over all pairs of different rows of both domains; under a linear-time estimator, over the pairs that it looks at.</summary>
+    Mean,
+
+    /// <summary>The sum of the squared distances of all pairs over (n + m)², pairs of a row with itself counted: tllib's.</summary>
+    MeanWithDiagonal,
+
+    /// <summary>The median squared distance over all pairs of different rows of both domains: Gretton et al. 2012, section 8. Taken on the host, which waits for the device.</summary>
+    Median,
+
+    /// <summary>The median squared distance over the source's n² pairs, pairs of a row with itself counted: pytorch-adapt's and skada's. Taken on the host, which waits for the device.</summary>
+    SourceMedian,
+}
+
+/// <summary>
+/// A mixture of kernels that depend on the distance alone, Σ_u w_u κ_u(‖x - y‖² / (f_u b)), with factors f_u, weights w_u and a base bandwidth b, a
+/// squared length, that is given or taken from the data by a <see cref="BandwidthRule"/>.
+/// </summary>
+public abstract class RadialKernel : SampleKernel
+{
+    /// <param name="factors">What the base bandwidth is multiplied by, one for each kernel.</param>
+    /// <param name="bandwidth">The base, a squared length; by the rule if null.</param>
+    /// <param name="rule">Where the base is taken from if none is given.</param>
+    /// <param name="weights">What the kernels weigh; equal and of sum 1 if null.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A factor or the bandwidth is not positive, or a weight is negative.</exception>
+    /// <exception cref="ArgumentException">The weights are not as many as the factors.</exception>
+    protected RadialKernel(IReadOnlyList<double> factors, double? bandwidth, BandwidthRule rule, IReadOnlyList<double>? weights)
+    {
+        ArgumentNullException.ThrowIfNull(factors);
+        string name = GetType().Name;
+        Factors = [.. factors];
+        Weights = weights is null ? [.. Factors.Select(_ => 1.0 / Factors.Count)] : [.. weights];
+        if (Factors.Count == 0 || Factors.Any(factor => !(factor > 0)))
+            throw new ArgumentOutOfRangeException(nameof(factors), $"{name}: bandwidth factors are one or more positive numbers, got [{string.Join(", ", Factors)}].");
+        if (bandwidth is { } given && !(given > 0))
+            throw new ArgumentOutOfRangeException(nameof(bandwidth), given, $"{name}: a bandwidth is positive.");
+        if (Weights.Count != Factors.Count)
+            throw new ArgumentException($"{name}: {Weights.Count} weights for {Factors.Count} factors; one for each is wanted.", nameof(weights));
+        if (Weights.Any(weight => !(weight >= 0)))
+            throw new ArgumentOutOfRangeException(nameof(weights), $"{name}: weights are 0 or more, got [{string.Join(", ", Weights)}].");
+        (Bandwidth, Rule) = (bandwidth, rule);
+    }
+
+    /// <summary>What the base bandwidth is multiplied by, one for each kernel.</summary>
+    public IReadOnlyList<double> Factors { get; }
+
+    /// <summary>What each kernel weighs.</summary>
+    public IReadOnlyList<double> Weights { get; }
+
+    /// <summary>The base bandwidth, or null where the rule gives it.</summary>
+    public double? Bandwidth { get; }
+
+    /// <summary>Where the base bandwidth is taken from if none is given.</summary>
+    public BandwidthRule Rule { get; }
+
+    /// <inheritdoc/>
+    public sealed override Tensor Matrix(Tensor points, int sourceRows)
+    {
+        ArgumentNullException.ThrowIfNull(points);
+        var distances = points.PairwiseSquaredDistances(points);
+        return Of(distances, Bandwidths(distances, sourceRows));
+    }
+
+    /// <inheritdoc/>
+    public sealed override Tensor Paired(Tensor left, Tensor right, Tensor points, int sourceRows)
+    {
+        ArgumentNullException.ThrowIfNull(left);
+        ArgumentNullException.ThrowIfNull(points);
+        var distances = (left - right).Square().Sum([1]);
+        Tensor bandwidths;
+        using (new NoGrad())
+        {
+            bandwidths = Bandwidth is not null || Rule == BandwidthRule.Mean
+                ? Scaled(distances, Bandwidth is null ? distances.Mean() : null)
+                : Bandwidths(points.PairwiseSquaredDistances(points), sourceRows);
+        }
+        return Of(distances, bandwidths);
+    }
+
+    /// <summary>The mixture of squared distances.</summary>
+    /// <param name="squaredDistances">Any shape.</param>
+    /// <param name="bandwidths">One for each kernel, [K]; constants.</param>
+    /// <returns>The distances' shape.</returns>
+    protected abstract Tensor Of(Tensor squaredDistances, Tensor bandwidths);
+
+    /// <summary>The bandwidths f_u b, [K], on the device: unless a median is wanted, nothing waits for them.</summary>
+    internal Tensor Bandwidths(Tensor distances, int sourceRows)
+    {
+        using (new NoGrad())
+        {
+            double rows = distances.Shape[0];
+            // The diagonal of the distances is 0, so their sum is one over pairs of different elements.
+            return Scaled(distances, Bandwidth is not null ? null : Rule switch
+            {
+                BandwidthRule.Mean => distances.Sum() / Math.Max(1, rows * (rows - 1)),
+                BandwidthRule.MeanWithDiagonal => distances.Mean(),
+                BandwidthRule.SourceMedian => Median(distances.Narrow(0, 0, sourceRows).Narrow(1, 0, sourceRows), distances, ownPairs: true),
+                _ => Median(distances, distances, ownPairs: false),
+            });
+        }
+    }
+
+    /// <summary>Sums kernels of single bandwidths, each with its weight.</summary>
+    /// <param name="bandwidths">[K].</param>
+    /// <param name="kernel">One kernel, told its bandwidth, [1], and its place.</param>
+    private protected Tensor Mixture(Tensor bandwidths, Func<Tensor, int, Tensor> kernel)
+    {
+        Tensor? sum = null;
+        for (int u = 0; u < Weights.Count; u++)
+        {
+            if (Weights[u] == 0 && (sum is not null || u + 1 < Weights.Count))
+                continue;
+            var term = kernel(bandwidths.Narrow(0, u, 1), u) * Weights[u];
+            sum = sum is null ? term : sum + term;
+        }
+        return sum!;
+    }
+
+    /// <summary>The distances themselves; the root's gradient, which has no limit at 0, is taken as 0 there.</summary>
+    private protected static Tensor Root(Tensor squaredDistances)
+    {
+        var isZero = squaredDistances.Equal(0);
+        return Tensor.Where(isZero, isZero * 0, (squaredDistances + isZero).Sqrt());
+    }
+
+    /// <summary>A base of 0, of rows that are all the same, is lifted a little.</summary>
+    private Tensor Scaled(Tensor like, Tensor? found)
+    {
+        var factors = Tensor.FromDoubles([.. Factors.Select(factor => factor * (Bandwidth ?? 1))], [Factors.Count], like.Device, like.ElementType);
+        return found is null ? factors : factors * (found + 1e-30);
+    }
+
+    /// <summary>The lower median, as PyTorch's.</summary>
+    private static Tensor Median(Tensor distances, Tensor like, bool ownPairs)
+    {
+        int rows = distances.Shape[0];
+        using var wide = distances.Detach().To(ElementType.Float64);
+        double[] all = wide.ToArray<double>();
+        if (!ownPairs)
+            all = [.. Enumerable.Range(0, rows).SelectMany(i => new ArraySegment<double>(all, i * rows, i))];
+        Array.Sort(all);
+        return Tensor.FromDoubles([all.Length == 0 ? 0 : all[(all.Length - 1) / 2]], [], like.Device, like.ElementType);
+    }
+}
