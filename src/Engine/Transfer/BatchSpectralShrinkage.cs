@@ -51,20 +51,7 @@ public sealed class BatchSpectralShrinkage : IRegularizer, IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         Check.Floating("BatchSpectralShrinkage", features);
         Check.Rank("BatchSpectralShrinkage", "the features", features, 2, "[N, d]");
-        bool byRows = features.Shape[0] <= features.Shape[1];
-        int size = byRows ? features.Shape[0] : features.Shape[1];
-        if (size == 0)
-            return features.Sum();
-        Tensor last;
-        using (new NoGrad())
-        {
-            var wide = features.Detach().To(ElementType.Float64);
-            var gram = byRows ? wide.MatMul(wide.Transpose()) : wide.Transpose().MatMul(wide);
-            var spectrum = Spectrum.Of(Spectrum.Rows(gram));
-            int k = Math.Min(count, size);
-            last = Tensor.FromDoubles(spectrum.Vectors.SubMatrix(0, size, 0, k).ToColumnMajorArray(), [k, size], features.Device, features.ElementType); // a vector a row
-        }
-        return (byRows ? last.MatMul(features) : features.MatMul(last.Transpose())).Square().Sum();
+        return Spectrum.Squares(features, count, largest: false);
     }
 
     /// <summary>Stops looking at the model.</summary>

@@ -17,4 +17,40 @@ internal readonly record struct Spectrum(double[] Values, Matrix<double> Vectors
         using var wide = x.Detach().To(ElementType.Float64);
         return Matrix<double>.Build.DenseOfRowMajor(x.Shape[0], x.Shape[1], wide.ToArray<double>());
     }
+
+    /// <summary>
+    /// The sum of the squares of the largest or smallest singular values of a matrix, all where there are fewer; differentiable, with the vectors held constant,
+    /// whose own change adds nothing to first order.
+    /// </summary>
+    public static Tensor Squares(Tensor x, int count, bool largest)
+    {
+        var (byRows, spectrum) = OfSmallerGram(x);
+        int size = spectrum.Values.Length, k = Math.Min(count, size);
+        if (size == 0)
+            return x.Sum();
+        var vectors = Tensor.FromDoubles(spectrum.Vectors.SubMatrix(0, size, largest ? size - k : 0, k).ToColumnMajorArray(), [k, size], x.Device, x.ElementType); // a vector a row
+        return (byRows ? vectors.MatMul(x) : x.MatMul(vectors.Transpose())).Square().Sum();
+    }
+
+    /// <summary>U Vᵀ of the singular value decomposition U Σ Vᵀ of a matrix, a constant; without the directions of singular values below 1e-7 of the largest.</summary>
+    public static Tensor PolarFactor(Tensor x)
+    {
+        using var recording = new NoGrad();
+        var (byRows, (values, vectors)) = OfSmallerGram(x);
+        double least = values.Length == 0 ? 0 : values[^1] * 1e-14;
+        var inverse = vectors * Matrix<double>.Build.DenseOfDiagonalArray([.. values.Select(value => value > least ? 1 / Math.Sqrt(value) : 0)]) * vectors.Transpose();
+        var root = Tensor.FromDoubles(inverse.ToColumnMajorArray(), [values.Length, values.Length], x.Device, x.ElementType);
+        return byRows ? root.MatMul(x.Detach()) : x.Detach().MatMul(root);
+    }
+
+    /// <summary>The spectrum of X Xᵀ where there are no more rows than columns, else of Xᵀ X.</summary>
+    private static (bool ByRows, Spectrum Spectrum) OfSmallerGram(Tensor x)
+    {
+        using var recording = new NoGrad();
+        bool byRows = x.Shape[0] <= x.Shape[1];
+        if (x.Elements == 0)
+            return (byRows, new([], Matrix<double>.Build.Dense(1, 1)));
+        var wide = x.Detach().To(ElementType.Float64);
+        return (byRows, Of(Rows(byRows ? wide.MatMul(wide.Transpose()) : wide.Transpose().MatMul(wide))));
+    }
 }

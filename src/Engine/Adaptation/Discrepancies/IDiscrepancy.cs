@@ -36,4 +36,12 @@ internal static class Discrepancy
         Check.That(targetProbabilities.Rank == 2 && targetProbabilities.Shape[0] == target.Shape[0],
             $"{name}: predictions {targetProbabilities.Shape} for {target.Shape[0]} rows of the target; wanted [{target.Shape[0]}, C].");
     }
+
+    public static void CheckLogits(string name, Tensor logits)
+    {
+        ArgumentNullException.ThrowIfNull(logits);
+        Check.Floating(name, logits);
+        Check.Rank(name, "logits", logits, 2, "[m, C]");
+        Check.That(logits.Elements > 0, $"{name}: logits {logits.Shape} have no row or no class. Give a batch.");
+    }
 }
