@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace TransferEngine.Kernels;
 
 /// <summary>1 / (1 + e^-x).</summary>
@@ -39,8 +41,11 @@ internal readonly struct Gelu : IDifferentiable
 {
     public static bool FromOutput => false;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public L Apply<L, T>(L x) where L : unmanaged, ILane<L, T> where T : unmanaged
     {
+        if (L.FractionBits <= 30)
+            return L.MultiplyAdd(L.Abs(x), Elementary.NormalCentre<L, T>(x), L.Constant(0.5) * x);
         var tail = Elementary.NormalTail<L, T>(x, out _);
         return x * L.IfLess(x, L.Constant(0), tail, L.Constant(1) - tail);
     }

@@ -108,7 +108,7 @@ internal static partial class Elementary
     {
         n = L.Floor(L.MultiplyAdd(x, L.Constant(1.4426950408889634), L.Constant(0.5)));
         var r = L.MultiplyAdd(n, -Ln2Low<L, T>(), L.MultiplyAdd(n, -Ln2High<L, T>(), x));
-        var p = L.Constant(1.0 / 5040);
+        L p;
         if (L.FractionBits > 30)
         {
             p = L.Constant(1.0 / 6227020800);
@@ -118,11 +118,19 @@ internal static partial class Elementary
             p = L.MultiplyAdd(p, r, L.Constant(1.0 / 362880));
             p = L.MultiplyAdd(p, r, L.Constant(1.0 / 40320));
             p = L.MultiplyAdd(p, r, L.Constant(1.0 / 5040));
+            p = L.MultiplyAdd(p, r, L.Constant(1.0 / 720));
+            p = L.MultiplyAdd(p, r, L.Constant(1.0 / 120));
+            p = L.MultiplyAdd(p, r, L.Constant(1.0 / 24));
+            p = L.MultiplyAdd(p, r, L.Constant(1.0 / 6));
         }
-        p = L.MultiplyAdd(p, r, L.Constant(1.0 / 720));
-        p = L.MultiplyAdd(p, r, L.Constant(1.0 / 120));
-        p = L.MultiplyAdd(p, r, L.Constant(1.0 / 24));
-        p = L.MultiplyAdd(p, r, L.Constant(1.0 / 6));
+        else
+        {
+            // The least largest error with so many coefficients, 3e-9: the series would need one more.
+            p = L.Constant(0.0013950550043972572);
+            p = L.MultiplyAdd(p, r, L.Constant(0.008368923360463486));
+            p = L.MultiplyAdd(p, r, L.Constant(0.04166620492106002));
+            p = L.MultiplyAdd(p, r, L.Constant(0.16666518556921273));
+        }
         p = L.MultiplyAdd(p, r, L.Constant(0.5));
         return L.MultiplyAdd(p * r, r, r);
     }
