@@ -3,7 +3,11 @@ using System.Runtime.Intrinsics;
 namespace TransferEngine.Kernels;
 
 /// <summary>The sizes of <see cref="Batch"/> products [M, K] x [K, N].</summary>
-internal readonly record struct MatMulShape(int Batch, int M, int N, int K);
+internal readonly record struct MatMulShape(int Batch, int M, int N, int K)
+{
+    /// <summary>Whether the results above the diagonal are not wanted: panels may leave them out.</summary>
+    public bool LowerTriangle { get; init; }
+}
 
 /// <summary>
 /// Matrices in a slice, read through strides in elements: transposition swaps <see cref="RowStride"/> and <see cref="ColumnStride"/>,
@@ -28,9 +32,17 @@ internal static class MatMul
     public static void Run(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, Slice c)
     {
         if (c.Type == ElementType.Float64)
-            Run<double, Identity<double>>(device, shape, a, b, c, default);
+            Run<double>(device, shape, a, b, c);
         else
-            Run<float, Identity<float>>(device, shape, a, b, c, default);
+            Run<float>(device, shape, a, b, c);
+    }
+
+    private static void Run<T>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, Slice c) where T : unmanaged
+    {
+        bool gram = device.IsDirect && GramProduct.Serves(shape, a, b);
+        Run<T, Identity<T>>(device, shape with { LowerTriangle = gram }, a, b, c, default);
+        if (gram)
+            GramProduct.Mirror<T>(device, c, shape.M);
     }
 
     /// <summary>The product plus a bias for each column, [N] and contiguous.</summary>

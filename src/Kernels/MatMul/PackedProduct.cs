@@ -206,9 +206,10 @@ internal static unsafe class PackedProduct
                     {
                         right.Pack(b, columns, batch, k, depth, column, width);
                     }
-                    T* tile = block.Sums + (plan.Slices > 1 ? (nint)(j - block.Begin) * (block.Bottom - block.Top) * tileSize : 0);
-                    T* a = aPanels;
-                    for (int i = block.Top; i < block.Bottom; i++, a += aNext)
+                    int top = shape.LowerTriangle ? Math.Max(block.Top, column / rows) : block.Top;
+                    T* tile = block.Sums + (plan.Slices > 1 ? ((nint)(j - block.Begin) * (block.Bottom - block.Top) + top - block.Top) * tileSize : 0);
+                    T* a = aPanels + (top - block.Top) * aNext;
+                    for (int i = top; i < block.Bottom; i++, a += aNext)
                     {
                         int height = Math.Min(rows, shape.M - i * rows);
                         for (int row = 0; last && row < height; row++)

@@ -102,6 +102,35 @@ public class MatMulTests
     }
 
     [Fact]
+    public void A_matrix_times_its_transpose_is_symmetric_and_the_product()
+    {
+        using var device = ComputeDevice.Open(DeviceKind.Cpu, 0);
+        foreach (int rows in new[] { 192, 209, 400 })
+        {
+            foreach (int depth in new[] { 64, 700 })
+            {
+                foreach (string layout in new[] { "plain", "transposed", "strided" })
+                {
+                    Compare<float>(rows, depth, layout, 2e-6 * depth);
+                    Compare<double>(rows, depth, layout, 1e-14 * depth);
+                }
+            }
+        }
+
+        void Compare<T>(int rows, int depth, string layout, double tolerance) where T : unmanaged, System.Numerics.IFloatingPoint<T>
+        {
+            var shape = new MatMulShape(1, rows, rows, depth);
+            var a = new Operand<T>(device, 1, rows, depth, layout, 1);
+            var c = New(device, new T[rows * rows]);
+            Assert.True(GramProduct.Serves(shape, a.Matrix, a.Matrix.Transposed));
+            MatMul.Run(device, shape, a.Matrix, a.Matrix.Transposed, c);
+            var got = Read<T>(device, c);
+            Close([.. Enumerable.Range(0, rows * rows).Select(i => Enumerable.Range(0, depth).Sum(k => a.At(0, i / rows, k) * a.At(0, i % rows, k)))], got, tolerance);
+            Assert.Equal(got, Enumerable.Range(0, rows * rows).Select(i => got[i % rows * rows + i / rows]));
+        }
+    }
+
+    [Fact]
     public void One_and_two_workers_give_the_same_bits_and_allocate_nothing()
     {
         using var device = ComputeDevice.Open(DeviceKind.Cpu, 0);
