@@ -139,7 +139,7 @@ public abstract class RadialKernel : SampleKernel
     }
 
     /// <summary>The distances themselves; the root's gradient, which has no limit at 0, is taken as 0 there.</summary>
-    private protected static Tensor Root(Tensor squaredDistances)
+    internal static Tensor Root(Tensor squaredDistances)
     {
         var isZero = squaredDistances.Equal(0);
         return Tensor.Where(isZero, isZero * 0, (squaredDistances + isZero).Sqrt());
