@@ -6,7 +6,7 @@ namespace TransferEngine.Models;
 /// <summary>Convolutions beside a short cut, each normalised, with ReLU between them and after the sum (He et al., CVPR 2016).</summary>
 internal sealed class ResidualBlock : Module
 {
-    private readonly Module[] path;
+    private readonly Module[] path, last, lastWithRelu;
     private readonly Module relu = Activation.Relu();
     private readonly Module? shortcut;
 
@@ -29,23 +29,31 @@ internal sealed class ResidualBlock : Module
             inputs = layers[i].Outputs;
         }
         Add("relu", relu);
-        this.path = [.. path];
+        this.path = [.. path.SkipLast(2)];
+        last = [.. path.TakeLast(2)];
+        lastWithRelu = [.. last, relu];
         if (shortcut is not null)
             this.shortcut = Add(shortcutName, shortcut);
     }
 
-    internal override bool IsTransparent => !HasHooks && path.All(module => module.IsTransparent) && shortcut is null or { IsTransparent: true };
+    internal override bool IsTransparent => !HasHooks && path.All(module => module.IsTransparent) && last.All(module => module.IsTransparent) && shortcut is null or { IsTransparent: true };
 
     protected override Tensor Compute(Tensor input)
     {
-        var y = Chain(input, path);
+        var inner = Chain(input, path);
         var beside = shortcut is null ? input : shortcut.Forward(input);
-        var sum = y + beside;
-        var output = relu.Forward(sum);
+        Tensor? y = null, sum = null;
+        if (FusedConvolution.TryRun(inner, lastWithRelu, 0, beside, out var output) == 0)
+        {
+            y = Chain(inner, last);
+            sum = y + beside;
+            output = relu.Forward(sum);
+        }
         if (IsTransparent)
         {
-            y.Dispose();
-            sum.Dispose();
+            inner.Dispose();
+            y?.Dispose();
+            sum?.Dispose();
             if (!ReferenceEquals(beside, input))
                 beside.Dispose();
         }

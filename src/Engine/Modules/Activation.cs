@@ -11,11 +11,14 @@ public sealed class Activation : Module
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
+    /// <summary>Where the function does nothing but keep its argument between two numbers: these.</summary>
+    internal (double Low, double High)? Bounds { get; private init; }
+
     /// <inheritdoc cref="Tensor.Relu"/>
-    public static Activation Relu() => new(nameof(Relu), static x => x.Relu());
+    public static Activation Relu() => new(nameof(Relu), static x => x.Relu()) { Bounds = (0, double.PositiveInfinity) };
 
     /// <inheritdoc cref="Tensor.Relu6"/>
-    public static Activation Relu6() => new(nameof(Relu6), static x => x.Relu6());
+    public static Activation Relu6() => new(nameof(Relu6), static x => x.Relu6()) { Bounds = (0, 6) };
 
     /// <inheritdoc cref="Tensor.LeakyRelu"/>
     public static Activation LeakyRelu(double slope = 0.01) => new(nameof(LeakyRelu), x => x.LeakyRelu(slope));

@@ -37,6 +37,9 @@ public sealed class Conv2d : Module
 
     internal int Groups => groups;
 
+    /// <summary>The filters with the normalisation after them folded in.</summary>
+    internal FoldedFilters Folded { get; } = new();
+
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
@@ -46,6 +49,10 @@ public sealed class Conv2d : Module
 
     /// <summary>A convolution of this one's stride, padding, dilation and groups with other weights.</summary>
     internal Tensor Convolve(Tensor input, Tensor weight, Tensor? bias) => input.Conv2d(weight, bias, stride, padding, dilation, groups);
+
+    /// <summary>As <see cref="Convolve"/>, plus a residual, between bounds, in one pass that records nothing.</summary>
+    internal Tensor ConvolveBounded(Tensor input, Tensor weight, Tensor? bias, Tensor? residual, double low, double high) =>
+        input.Conv2dBounded(weight, bias, residual, low, high, stride, padding, dilation, groups);
 
     internal static void CheckChannels(string operation, int inputs, int outputs, int groups)
     {

@@ -235,8 +235,8 @@ public abstract partial class Module
     }
 
     /// <summary>
-    /// Runs modules one after the other and disposes of what lies between, where nobody else saw it. What backward needs of it holds its own
-    /// reference.
+    /// Runs modules one after the other, convolutions with what follows them in one pass where that can be, and disposes of what lies between, where
+    /// nobody else saw it. What backward needs of it holds its own reference.
     /// </summary>
     private protected static Tensor Chain(Tensor input, IReadOnlyList<Module> modules)
     {
@@ -245,7 +245,11 @@ public abstract partial class Module
         for (int i = 0; i < modules.Count; i++)
         {
             bool isTransparent = modules[i].IsTransparent;
-            var y = modules[i].Forward(x);
+            int together = FusedConvolution.TryRun(x, modules, i, null, out var y);
+            if (together == 0)
+                y = modules[i].Forward(x);
+            else
+                i += together - 1;
             if (ReferenceEquals(x, y))
             {
                 isOurs &= isTransparent;

@@ -45,6 +45,9 @@ public abstract class BatchNorm : Module, INormalization
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
+    /// <summary>1 / √(running variance + eps) of each channel.</summary>
+    internal Tensor InverseDeviation() => (RunningVar + eps).Rsqrt();
+
     /// <summary>Whether an input has the axes that the module is for.</summary>
     private protected abstract bool Takes(int rank);
 

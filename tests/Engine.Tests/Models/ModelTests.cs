@@ -54,7 +54,7 @@ public sealed class ModelTests
             Assert.Equal([2, 512], model.Features(x).Shape.ToArray());
             using (model.GetModule("layer1.0.bn2").RegisterForwardHook((_, _, output) => { seen.Add(output); return null; }))
             using (model.GetModule("layer2").RegisterForwardHook((_, _, output) => { seen.Add(output); return null; }))
-                Assert.Equal(plain.ToArray<float>(), model.Forward(x).ToArray<float>());
+                Assert.All(plain.ToArray<float>().Zip(model.Forward(x).ToArray<float>()), pair => Assert.Equal(pair.First, pair.Second, 1e-4f)); // hooks keep layers from running as one
             Assert.All(seen, tensor => Assert.NotEmpty(tensor.ToArray<float>()));
             Assert.Equal([2, 128, 4, 4], seen[1].Shape.ToArray());
         }
