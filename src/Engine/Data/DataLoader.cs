@@ -24,6 +24,12 @@ public sealed record DataLoaderSettings
 
     /// <summary>What becomes of each row's input, if anything; what it draws depends on <see cref="Seed"/>, the number of the pass and the row alone.</summary>
     public ITransform? Transform { get; init; }
+
+    /// <summary>The most threads that transform rows, and decode images of their own sizes; 0 is a thread a core. What is loaded does not depend on it.</summary>
+    public int Workers { get; init; }
+
+    /// <summary>Ends a pass where it stands, with an <see cref="OperationCanceledException"/>.</summary>
+    public CancellationToken Cancellation { get; init; }
 }
 
 /// <summary>A loader whose next pass can be chosen: what a checkpoint keeps of it.</summary>
@@ -48,13 +54,14 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
     /// <param name="data">What to read.</param>
     /// <param name="settings">How; the defaults if null.</param>
     /// <param name="device">Where the batches go; the CPU if null.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The batch size is not positive or the prefetch negative.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The batch size is not positive or the prefetch or the number of workers negative.</exception>
     public DataLoader(IDataset data, DataLoaderSettings? settings = null, Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(data);
         Settings = settings ?? new();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(Settings.BatchSize);
         ArgumentOutOfRangeException.ThrowIfNegative(Settings.Prefetch);
+        ArgumentOutOfRangeException.ThrowIfNegative(Settings.Workers);
         (this.data, this.device) = (data, device ?? Device.Cpu);
     }
 
@@ -84,22 +91,24 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         ? new Generator(unchecked(Settings.Seed * 0x9E3779B97F4A7C15UL + (ulong)epoch + 1)).Permutation(data.Count)
         : [.. Enumerable.Range(0, data.Count)];
 
-    private Batch Read(int[] order, int epoch, int batch)
+    private Batch Read(int[] order, int epoch, int batch, CancellationToken ended)
     {
+        ended.ThrowIfCancellationRequested();
         int start = batch * Settings.BatchSize;
         var rows = order.AsSpan(start, Math.Min(Settings.BatchSize, order.Length - start));
-        return Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch) : data.Read(rows, device);
+        var threads = new ParallelOptions { CancellationToken = ended, MaxDegreeOfParallelism = Settings.Workers == 0 ? Environment.ProcessorCount : Settings.Workers };
+        return Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch, threads) : data.Read(rows, device);
     }
 
     private IEnumerator<Batch> Direct(int[] order, int epoch)
     {
         for (int batch = 0; batch < Count; batch++)
-            yield return Read(order, epoch, batch);
+            yield return Read(order, epoch, batch, Settings.Cancellation);
     }
 
     private IEnumerator<Batch> Prefetched(int[] order, int epoch)
     {
-        using var ended = new CancellationTokenSource();
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(Settings.Cancellation);
         var channel = Channel.CreateBounded<Batch>(Settings.Prefetch);
         var reader = Task.Run(() => Fill(order, epoch, channel.Writer, ended.Token));
         try
@@ -126,7 +135,7 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         {
             for (int batch = 0; batch < Count; batch++)
             {
-                var read = Read(order, epoch, batch);
+                var read = Read(order, epoch, batch, ended);
                 try
                 {
                     await writer.WriteAsync(read, ended).ConfigureAwait(false);
@@ -134,7 +143,7 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
                 catch (OperationCanceledException)
                 {
                     read.Dispose();
-                    return;
+                    throw;
                 }
             }
             writer.Complete();

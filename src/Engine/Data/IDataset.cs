@@ -13,6 +13,19 @@ public interface IDataset
     Batch Read(ReadOnlySpan<int> rows, Device device);
 }
 
+/// <summary>A data set whose rows may differ in shape: read one by one, on the thread that transforms them.</summary>
+internal interface IRows
+{
+    /// <summary>Whether rows have to be read so.</summary>
+    bool Single { get; }
+
+    /// <summary>A row's values, in an array of the shared pool for the caller to return, and its shape.</summary>
+    float[] Rent(int row, out Shape shape);
+
+    /// <summary>A row's class.</summary>
+    int Label(int row);
+}
+
 /// <summary>Inputs and targets of some rows. Disposing gives their memory back.</summary>
 /// <param name="Input">[N, ...].</param>
 /// <param name="Target">[N, ...], for classes Int32 [N].</param>
@@ -107,9 +120,15 @@ public sealed partial class TensorDataset : IDataset
 /// <param name="data">The data set.</param>
 /// <param name="rows">Which of its rows; copied.</param>
 /// <exception cref="ArgumentOutOfRangeException">A row is not in the data set.</exception>
-public sealed class Subset(IDataset data, IReadOnlyList<int> rows) : IDataset
+public sealed class Subset(IDataset data, IReadOnlyList<int> rows) : IDataset, IRows
 {
     private readonly int[] rows = Checked(data, rows);
+
+    bool IRows.Single => data is IRows { Single: true };
+
+    float[] IRows.Rent(int row, out Shape shape) => ((IRows)data).Rent(rows[row], out shape);
+
+    int IRows.Label(int row) => ((IRows)data).Label(rows[row]);
 
     /// <inheritdoc/>
     public int Count => rows.Length;

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Numerics;
 using StbImageSharp;
 using TransferEngine.Serialization;
 
@@ -18,6 +19,31 @@ internal static class Image
         var image = Decode(path, channels, pixelLimit);
         Resize(image.Data, channels, image.Height, image.Width, height, width, result);
     }
+
+    /// <summary>Reads one image at its own size: [channels, height, width] in 0 to 1, in an array that is at least as long.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="channels">1 or 3.</param>
+    /// <param name="pixelLimit">The most pixels that its header may claim.</param>
+    /// <param name="shape">The image's.</param>
+    /// <returns>An array of the shared pool, for the caller to return.</returns>
+    /// <exception cref="DataFormatException">The file is no image, is damaged, or claims too many pixels.</exception>
+    public static float[] Rent(string path, int channels, long pixelLimit, out Shape shape)
+    {
+        var image = Decode(path, channels, pixelLimit);
+        int size = image.Height * image.Width;
+        shape = [channels, image.Height, image.Width];
+        float[] values = ArrayPool<float>.Shared.Rent(shape.Elements);
+        for (int channel = 0; channel < channels; channel++)
+        {
+            var plane = values.AsSpan(channel * size, size);
+            for (int i = 0; i < plane.Length; i++)
+                plane[i] = image.Data[i * channels + channel] / 255f;
+        }
+        return values;
+    }
+
+    /// <summary>Throws what <see cref="Read"/> would, and keeps nothing.</summary>
+    public static void Check(string path, int channels, long pixelLimit) => Decode(path, channels, pixelLimit);
 
     private static ImageResult Decode(string path, int channels, long pixelLimit)
     {
@@ -65,46 +91,52 @@ internal static class Image
         return true;
     }
 
-    /// <summary>
-    /// Bilinear, and antialiased where it shrinks: the triangle widens with the scale, as in Pillow's and torchvision's resize. Pixels are [height, width,
-    /// channels] bytes, the result [channels, height, width] in 0 to 1.
-    /// </summary>
+    /// <summary>Resizes [height, width, channels] bytes to [channels, height, width] in 0 to 1.</summary>
     internal static void Resize(ReadOnlySpan<byte> pixels, int channels, int fromHeight, int fromWidth, int height, int width, Span<float> result)
+    {
+        result = result[..(channels * height * width)];
+        for (int channel = 0; channel < channels; channel++)
+            ResizePlane(pixels[channel..], fromWidth * channels, channels, fromHeight, fromWidth, height, width, result.Slice(channel * height * width, height * width));
+        // Weights add up to 1 but for rounding.
+        foreach (ref float value in result)
+            value = Math.Min(value / 255, 1);
+    }
+
+    /// <summary>
+    /// Resizes one channel: bilinear, and antialiased where it shrinks, since the triangle widens with the scale, as in Pillow's and torchvision's resize.
+    /// Lines lie <paramref name="line"/> values apart, pixels <paramref name="step"/>.
+    /// </summary>
+    internal static void ResizePlane<T>(ReadOnlySpan<T> pixels, int line, int step, int fromHeight, int fromWidth, int height, int width, Span<float> result)
+        where T : unmanaged, INumber<T>
     {
         var across = new Taps(fromWidth, width);
         var down = new Taps(fromHeight, height);
         // One line at a time: narrowed lines of a whole image, of one a pixel wide and millions high, would take many times its size.
         float[] rented = ArrayPool<float>.Shared.Rent(width);
         var narrowed = rented.AsSpan(0, width);
-        result[..(channels * height * width)].Clear();
+        result.Clear();
         for (int y = 0, low = 0; y < fromHeight; y++)
         {
             while (low < height && down.First[low] + down.Of(low).Length <= y)
                 low++;
-            var row = pixels.Slice(y * fromWidth * channels, fromWidth * channels);
-            for (int channel = 0; channel < channels; channel++)
+            var row = pixels.Slice(y * line, (fromWidth - 1) * step + 1);
+            for (int x = 0; x < width; x++)
             {
-                for (int x = 0; x < width; x++)
-                {
-                    int first = across.First[x];
-                    float sum = 0;
-                    var weights = across.Of(x);
-                    for (int i = 0; i < weights.Length; i++)
-                        sum += weights[i] * row[(first + i) * channels + channel];
-                    narrowed[x] = sum;
-                }
-                for (int place = low; place < height && down.First[place] <= y; place++)
-                {
-                    var line = result.Slice((channel * height + place) * width, width);
-                    float weight = down.Of(place)[y - down.First[place]];
-                    for (int x = 0; x < line.Length; x++)
-                        line[x] += weight * narrowed[x];
-                }
+                int first = across.First[x] * step;
+                float sum = 0;
+                var weights = across.Of(x);
+                for (int i = 0; i < weights.Length; i++)
+                    sum += weights[i] * float.CreateTruncating(row[first + i * step]);
+                narrowed[x] = sum;
+            }
+            for (int place = low; place < height && down.First[place] <= y; place++)
+            {
+                var target = result.Slice(place * width, width);
+                float weight = down.Of(place)[y - down.First[place]];
+                for (int x = 0; x < target.Length; x++)
+                    target[x] += weight * narrowed[x];
             }
         }
-        // Weights add up to 1 but for rounding.
-        foreach (ref float value in result[..(channels * height * width)])
-            value = Math.Min(value / 255, 1);
         ArrayPool<float>.Shared.Return(rented);
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers;
+using TransferEngine.Data.Transforms;
 using TransferEngine.Serialization;
 
 namespace TransferEngine.Data;
@@ -22,6 +23,13 @@ public sealed record ImageFolderSettings
     /// <summary>The width that images are resized to.</summary>
     public int Width { get; init; } = 224;
 
+    /// <summary>
+    /// Whether images are read at their own sizes, <see cref="Height"/> and <see cref="Width"/> counting for nothing. A <see cref="DataLoader"/> then decodes
+    /// and transforms image by image, so that no more of them lie in memory than <see cref="DataLoaderSettings.Workers"/>; its transform has to make them one size,
+    /// such as <see cref="Transforms.RandomResizedCrop"/>, or <see cref="Transforms.Resize"/> before <see cref="Transforms.CenterCrop"/>.
+    /// </summary>
+    public bool OriginalSize { get; init; }
+
     /// <summary>3 for red, green and blue, 1 for grey. Transparency is dropped.</summary>
     public int Channels { get; init; } = 3;
 
@@ -35,8 +43,9 @@ public sealed record ImageFolderSettings
 /// <summary>
 /// Images in a folder a class: JPEG, PNG and BMP files, in folders below as well. Classes are numbered in the order of their folders' names, rows go by class
 /// and path, both in ordinal order. A batch is Float32 [N, channels, height, width] in 0 to 1 with Int32 [N]; its images are decoded in parallel.
+/// An orientation in a photograph's EXIF data is not applied: pixels are taken as they are stored, as Pillow and torchvision do by default.
 /// </summary>
-public sealed class ImageFolder : IDataset
+public sealed class ImageFolder : IDataset, IRows
 {
     private readonly ImageFolderSettings settings;
     private readonly string[] paths;
@@ -91,13 +100,22 @@ public sealed class ImageFolder : IDataset
     /// <inheritdoc/>
     public int Count => paths.Length;
 
+    bool IRows.Single => settings.OriginalSize;
+
+    float[] IRows.Rent(int row, out Shape shape) => Image.Rent(paths[row], settings.Channels, settings.PixelLimit, out shape);
+
+    int IRows.Label(int row) => labels[row];
+
     /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">A row is not there.</exception>
     /// <exception cref="DataFormatException">An image can't be decoded: of several the first in the order asked for.</exception>
+    /// <exception cref="ShapeException">Images of their own sizes, which differ, are asked for without a transform that makes them one size.</exception>
     public Batch Read(ReadOnlySpan<int> rows, Device device)
     {
         ArgumentNullException.ThrowIfNull(device);
         TensorDataset.CheckRows("ImageFolder", rows, Count);
+        if (settings.OriginalSize)
+            return Transformed.Read(this, rows, device, new Compose(), 0, 0, new());
         Shape shape = [rows.Length, settings.Channels, settings.Height, settings.Width];
         int[] wanted = rows.ToArray();
         var errors = new Exception?[wanted.Length];
@@ -133,9 +151,7 @@ public sealed class ImageFolder : IDataset
     {
         try
         {
-            var values = ArrayPool<float>.Shared.Rent(settings.Channels * settings.Height * settings.Width);
-            Image.Read(path, settings.Channels, settings.Height, settings.Width, settings.PixelLimit, values);
-            ArrayPool<float>.Shared.Return(values);
+            Image.Check(path, settings.Channels, settings.PixelLimit);
             return null;
         }
         catch (DataFormatException e)

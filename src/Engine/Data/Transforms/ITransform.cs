@@ -52,8 +52,14 @@ public sealed class Compose(params ITransform[] transforms) : ITransform
 /// <summary>Applies a transform to the rows of a batch.</summary>
 internal static class Transformed
 {
-    public static Batch Read(IDataset data, ReadOnlySpan<int> rows, Device device, ITransform transform, ulong seed, int epoch)
+    public static Batch Read(IDataset data, ReadOnlySpan<int> rows, Device device, ITransform transform, ulong seed, int epoch, ParallelOptions threads)
     {
+        int[] numbers = rows.ToArray();
+        if (data is IRows { Single: true } single)
+        {
+            TensorDataset.CheckRows("Transform", rows, data.Count);
+            return new(Change(numbers, single, device, transform, seed, epoch, threads), Tensor.From(Array.ConvertAll(numbers, single.Label), [numbers.Length], device));
+        }
         // Rows are changed in the host's memory, before they move to the device.
         using var batch = data.Read(rows, Device.Cpu);
         var input = batch.Input;
@@ -61,18 +67,53 @@ internal static class Transformed
             throw new ElementTypeException($"Transform: input {input.Shape} is {input.ElementType}, wanted Float32. Convert the data set's inputs with To(ElementType.Float32).");
         if (input.Rank == 0 || input.Shape[0] != rows.Length)
             throw new ShapeException($"Transform: the data set gave {input.Shape} for {rows.Length} rows, wanted a first axis of {rows.Length}.");
-        Shape shape = input.Shape.Span[1..].ToArray(), made = transform.Output(shape), whole = (int[])[rows.Length, .. made];
-        float[] values = input.ToArray<float>(), changed = ArrayPool<float>.Shared.Rent(whole.Elements);
+        Shape shape = input.Shape.Span[1..].ToArray();
+        float[] values = input.ToArray<float>();
+        var made = Run(numbers, transform.Output(shape), device, seed, epoch, threads, (i, result, random) =>
+            transform.Apply(values.AsSpan(i * shape.Elements, shape.Elements), shape, result, random));
+        var target = batch.Target.To(device);
+        return new(made, ReferenceEquals(target, batch.Target) ? target.Alias() : target);
+    }
+
+    private static Tensor Change(int[] numbers, IRows data, Device device, ITransform transform, ulong seed, int epoch, ParallelOptions threads)
+    {
+        if (numbers.Length == 0)
+            throw new ShapeException("Transform: no rows were asked for, of a data set whose rows have no common shape. Ask for one at least.");
+        // The first row's shape is that of all; the row is decoded once more among the others.
+        ArrayPool<float>.Shared.Return(data.Rent(numbers[0], out var first));
+        var made = transform.Output(first);
+        return Run(numbers, made, device, seed, epoch, threads, (i, result, random) =>
+        {
+            float[] held = data.Rent(numbers[i], out var shape);
+            try
+            {
+                var own = transform.Output(shape);
+                if (!own.Equals(made))
+                    throw new ShapeException($"Transform: row {numbers[i]}, {shape}, becomes {own}, while row {numbers[0]} becomes {made}. End with a transform that makes them one size, such as CenterCrop.");
+                transform.Apply(held.AsSpan(0, shape.Elements), shape, result, random);
+            }
+            finally
+            {
+                ArrayPool<float>.Shared.Return(held);
+            }
+        });
+    }
+
+    private delegate void Row(int place, Span<float> result, Generator random);
+
+    private static Tensor Run(int[] numbers, Shape made, Device device, ulong seed, int epoch, ParallelOptions threads, Row row)
+    {
+        Shape whole = (int[])[numbers.Length, .. made];
+        float[] changed = ArrayPool<float>.Shared.Rent(whole.Elements);
         try
         {
-            int[] numbers = rows.ToArray();
             var errors = new Exception?[numbers.Length];
-            Parallel.For(0, numbers.Length, i =>
+            Parallel.For(0, numbers.Length, threads, i =>
             {
                 try
                 {
                     var random = new Generator(unchecked(((seed ^ 0xD1B54A32D192ED03UL) * 0x9E3779B97F4A7C15UL + (ulong)epoch) * 0xBF58476D1CE4E5B9UL + (ulong)numbers[i]));
-                    transform.Apply(values.AsSpan(i * shape.Elements, shape.Elements), shape, changed.AsSpan(i * made.Elements, made.Elements), random);
+                    row(i, changed.AsSpan(i * made.Elements, made.Elements), random);
                 }
                 catch (Exception e)
                 {
@@ -81,8 +122,7 @@ internal static class Transformed
             });
             if (Array.Find(errors, error => error is not null) is { } first)
                 System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(first);
-            var target = batch.Target.To(device);
-            return new(Tensor.From<float>(changed.AsSpan(0, whole.Elements), whole, device), ReferenceEquals(target, batch.Target) ? target.Alias() : target);
+            return Tensor.From<float>(changed.AsSpan(0, whole.Elements), whole, device);
         }
         finally
         {
