@@ -79,17 +79,17 @@ internal static class Transformed
     {
         if (numbers.Length == 0)
             throw new ShapeException("Transform: no rows were asked for, of a data set whose rows have no common shape. Ask for one at least.");
-        // The first row's shape is that of all; the row is decoded once more among the others.
-        ArrayPool<float>.Shared.Return(data.Rent(numbers[0], out var first));
-        var made = transform.Output(first);
+        // What the first row becomes is what all have to become: it is decoded before the others.
+        float[] first = data.Rent(numbers[0], out var firstShape);
+        var made = transform.Output(firstShape);
         return Run(numbers, made, device, seed, epoch, threads, (i, result, random) =>
         {
-            float[] held = data.Rent(numbers[i], out var shape);
+            var (held, shape) = i == 0 ? (first, firstShape) : (data.Rent(numbers[i], out var own), own);
             try
             {
-                var own = transform.Output(shape);
-                if (!own.Equals(made))
-                    throw new ShapeException($"Transform: row {numbers[i]}, {shape}, becomes {own}, while row {numbers[0]} becomes {made}. End with a transform that makes them one size, such as CenterCrop.");
+                var becomes = transform.Output(shape);
+                if (becomes != made)
+                    throw new ShapeException($"Transform: row {numbers[i]}, {shape}, becomes {becomes}, while row {numbers[0]} becomes {made}. End with a transform that makes them one size, such as CenterCrop.");
                 transform.Apply(held.AsSpan(0, shape.Elements), shape, result, random);
             }
             finally
