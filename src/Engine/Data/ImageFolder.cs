@@ -62,8 +62,7 @@ public sealed class ImageFolder : IDataset, IRows
         this.settings = settings ??= new();
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(settings.Height);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(settings.Width);
-        if (settings.Channels is not (1 or 3))
-            throw new ArgumentOutOfRangeException(nameof(settings), settings.Channels, "ImageFolder: images have 1 channel, grey, or 3, red, green and blue.");
+        CheckChannels(nameof(settings), settings.Channels);
         var recursive = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = false };
         var classes = Directory.GetDirectories(path)
             .Select(folder => (Name: Path.GetFileName(folder), Files: Directory.GetFiles(folder, "*", recursive).Where(IsImage).Order(StringComparer.Ordinal).ToArray()))
@@ -143,6 +142,33 @@ public sealed class ImageFolder : IDataset, IRows
         {
             ArrayPool<float>.Shared.Return(values);
         }
+    }
+
+    /// <summary>Reads one image at its own size.</summary>
+    /// <param name="path">A JPEG, PNG or BMP file.</param>
+    /// <param name="channels">3 for red, green and blue, 1 for grey.</param>
+    /// <param name="pixelLimit">The most pixels that the file may claim in its header.</param>
+    /// <returns>[channels, height, width] in 0 to 1, on the CPU.</returns>
+    /// <exception cref="DataFormatException">It can't be decoded.</exception>
+    public static Tensor ReadImage(string path, int channels = 3, long pixelLimit = 1L << 26)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        CheckChannels(nameof(channels), channels);
+        float[] values = Image.Rent(path, channels, pixelLimit, out var shape);
+        try
+        {
+            return Tensor.From<float>(values.AsSpan(0, shape.Elements), shape);
+        }
+        finally
+        {
+            ArrayPool<float>.Shared.Return(values);
+        }
+    }
+
+    private static void CheckChannels(string argument, int channels)
+    {
+        if (channels is not (1 or 3))
+            throw new ArgumentOutOfRangeException(argument, channels, "ImageFolder: images have 1 channel, grey, or 3, red, green and blue.");
     }
 
     private static bool IsImage(string path) => Path.GetExtension(path).ToLowerInvariant() is ".jpg" or ".jpeg" or ".png" or ".bmp";

@@ -1,4 +1,5 @@
 using TransferEngine.Data;
+using TransferEngine.Data.Transforms;
 using TransferEngine.Models;
 using TransferEngine.Serialization;
 using TransferEngine.Tests.Serialization;
@@ -63,7 +64,8 @@ public sealed class PretrainedTests
     {
         const int Ant = 310, Bee = 309, Batch = 17;
         var model = Squeeze();
-        var folder = new ImageFolder(RealFiles.Find("hymenoptera/val"));
+        var folder = new ImageFolder(RealFiles.Find("hymenoptera/val"), new() { OriginalSize = true });
+        var middles = new TransformedDataset(folder, new Compose(new Resize(256), new CenterCrop(224)));
         Assert.Equal(["ants", "bees"], folder.Classes);
         Assert.Equal(153, folder.Count);
         using var silent = new NoGrad();
@@ -71,8 +73,7 @@ public sealed class PretrainedTests
         for (int start = 0; start < folder.Count; start += Batch)
         {
             using var scope = new TensorScope();
-            var x = Tensor.Concat([.. folder.Paths.Skip(start).Take(Batch).Select(MiddleOf)]);
-            var logits = model.Forward(Normalized(x, "squeezenet1_0"));
+            var logits = model.Forward(Normalized(middles.Read([.. Enumerable.Range(start, Batch)], Device.Cpu).Input, "squeezenet1_0"));
             float[] ant = logits.Select(1, Ant).ToArray<float>(), bee = logits.Select(1, Bee).ToArray<float>();
             right += Enumerable.Range(0, Batch).Count(i => bee[i] > ant[i] == (folder.Labels[start + i] == 1));
         }
@@ -180,18 +181,6 @@ public sealed class PretrainedTests
             (unit.Passes ? passes : stops)[((unit.Image * output.Shape[1] + unit.Channel) * output.Shape[2] + unit.Row) * output.Shape[3] + unit.Column] = 1;
         Tensor on = Tensor.FromDoubles(passes, output.Shape, Device.Cpu, output.ElementType), off = Tensor.FromDoubles(stops, output.Shape, Device.Cpu, output.ElementType);
         return output * (1 - off) + (input - output + Little) * on;
-    }
-
-    /// <summary>The middle 224 x 224 pixels of an image whose shorter side is 256 already, or is made so.</summary>
-    private static Tensor MiddleOf(string path)
-    {
-        const int Size = 224, Shorter = 256;
-        var image = StbImageSharp.ImageResult.FromMemory(File.ReadAllBytes(path), StbImageSharp.ColorComponents.RedGreenBlue);
-        double scale = (double)Shorter / Math.Min(image.Width, image.Height);
-        int width = (int)(image.Width * scale), height = (int)(image.Height * scale);
-        float[] values = new float[3 * height * width];
-        Image.Resize(image.Data, 3, image.Height, image.Width, height, width, values);
-        return Tensor.From(values, [1, 3, height, width]).Narrow(2, (height - Size) / 2, Size).Narrow(3, (width - Size) / 2, Size);
     }
 
     /// <summary>Bytes [N, H, W, C] as colours in 0 to 1, [N, C, H, W].</summary>
