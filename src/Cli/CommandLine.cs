@@ -6,13 +6,13 @@ namespace TransferEngine.Cli;
 /// <summary>The commands and their options.</summary>
 internal static class CommandLine
 {
-    public static RootCommand Root() => new("TransferEngine: transfer learning and domain adaptation on CUDA, OpenCL and the CPU.") { Demo(), Devices() };
+    public static RootCommand Root() => new("TransferEngine: transfer learning and domain adaptation on CUDA, OpenCL and the CPU.") { Demo(), FineTune(), Predict(), Evaluate(), Extract(), Inspect(), Devices() };
 
     private static Command Demo()
     {
-        var device = new Option<string?>("--device") { Description = "cuda, opencl or cpu, with :index for another than the first; the best that is there if not given." };
+        var device = DeviceOption();
         var seeds = new Option<int>("--seeds") { Description = "Over how many seeds each method is repeated.", DefaultValueFactory = _ => 3 };
-        var json = new Option<FileInfo?>("--json") { Description = "Also writes the results to this file." };
+        var json = JsonOption();
         seeds.Validators.Add(result =>
         {
             if (result.GetValueOrDefault<int>() is < 1 or > 100)
@@ -21,11 +21,108 @@ internal static class CommandLine
         var command = new Command("demo", "Adapts a digit classifier from drawn digits to real handwriting, without its labels, and compares the methods.") { device, seeds, json };
         command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
         {
-            using var opened = options.GetValue(device) is { } name ? Device.Open(name) : Device.OpenBest();
+            using var opened = Open(options.GetValue(device));
             new DigitsDemo(opened, options.GetValue(seeds)).Run(options.GetValue(json), cancellation);
         })));
         return command;
     }
+
+    private static Command FineTune()
+    {
+        var weights = new Option<FileInfo>("--weights") { Description = "A safetensors file of the backbone's weights.", Required = true };
+        var backbone = new Option<string>("--backbone") { Description = $"One of {string.Join(", ", Models.Backbone.All)}.", Required = true };
+        var data = DataOption("A folder with train and val, each with a folder of images a class.");
+        var freeze = new Option<string?>("--freeze") { Description = "features for a fixed extractor under a new head, or patterns of module names, such as features.0,features.3; nothing is frozen if not given." };
+        var epochs = new Option<int?>("--epochs") { Description = "Passes over the training images; 4 if not given. With --cache it is one, for the head is solved for." };
+        var cache = new Option<bool>("--cache") { Description = "With --freeze features: computes the features once, without augmentation, and fits the head on them." };
+        var rate = new Option<double?>("--learning-rate") { Description = "The head's; that of the recipe if not given." };
+        var seed = new Option<ulong>("--seed") { Description = "What the head's first weights, orders and augmentations are drawn from.", DefaultValueFactory = _ => 1 };
+        var output = new Option<FileInfo>("--out") { Description = "The model.", DefaultValueFactory = _ => new FileInfo("model.safetensors") };
+        var (batch, json, device) = (BatchOption(), JsonOption(), DeviceOption());
+        epochs.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int?>() is < 1 or > 10_000)
+                result.AddError("--epochs is a number from 1 to 10000.");
+        });
+        var command = new Command("finetune", "Trains pretrained weights on folders of images.") { weights, backbone, data, freeze, epochs, cache, rate, batch, seed, output, json, device };
+        command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
+        {
+            using var opened = Open(options.GetValue(device));
+            new FineTuneRun(new(options.GetRequiredValue(weights).FullName, options.GetRequiredValue(backbone), options.GetRequiredValue(data).FullName, options.GetValue(freeze), options.GetValue(epochs),
+                options.GetValue(cache), options.GetValue(batch), options.GetValue(rate), options.GetValue(seed), options.GetRequiredValue(output).FullName, options.GetValue(json)), opened).Run(cancellation);
+        })));
+        return command;
+    }
+
+    private static Command Predict()
+    {
+        var image = new Option<FileInfo>("--image") { Description = "A JPEG, PNG or BMP file.", Required = true };
+        var top = new Option<int>("--top") { Description = "How many classes are named at the most.", DefaultValueFactory = _ => 5 };
+        var (model, json, device) = (ModelOption(), JsonOption(), DeviceOption());
+        var command = new Command("predict", "Names the class of an image.") { model, image, top, json, device };
+        command.SetAction(options => Run(() =>
+        {
+            using var opened = Open(options.GetValue(device));
+            ModelUse.Predict(options.GetRequiredValue(model).FullName, options.GetRequiredValue(image).FullName, options.GetValue(top), options.GetValue(json), opened);
+        }));
+        return command;
+    }
+
+    private static Command Evaluate()
+    {
+        var data = DataOption("A folder of images a class.");
+        var (model, batch, json, device) = (ModelOption(), BatchOption(), JsonOption(), DeviceOption());
+        var command = new Command("evaluate", "Scores a model on images with known classes.") { model, data, batch, json, device };
+        command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
+        {
+            using var opened = Open(options.GetValue(device));
+            ModelUse.Evaluate(options.GetRequiredValue(model).FullName, options.GetRequiredValue(data).FullName, options.GetValue(batch), options.GetValue(json), opened, cancellation);
+        })));
+        return command;
+    }
+
+    private static Command Extract()
+    {
+        var data = DataOption("A folder of images a class.");
+        var output = new Option<FileInfo>("--out") { Description = "An .npy file of the features alone, or any other name for CSV with path and class.", Required = true };
+        var (model, batch, device) = (ModelOption(), BatchOption(), DeviceOption());
+        var command = new Command("extract", "Writes the features of images.") { model, data, output, batch, device };
+        command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
+        {
+            using var opened = Open(options.GetValue(device));
+            ModelUse.Extract(options.GetRequiredValue(model).FullName, options.GetRequiredValue(data).FullName, options.GetRequiredValue(output).FullName, options.GetValue(batch), opened, cancellation);
+        })));
+        return command;
+    }
+
+    private static Command Inspect()
+    {
+        var file = new Argument<FileInfo>("file") { Description = "A safetensors file." };
+        var command = new Command("inspect", "Lists what is in a weight file.") { file };
+        command.SetAction(options => Run(() => ModelUse.Inspect(options.GetRequiredValue(file).FullName)));
+        return command;
+    }
+
+    private static Option<string?> DeviceOption() => new("--device") { Description = "cuda, opencl or cpu, with :index for another than the first; the best that is there if not given." };
+
+    private static Option<FileInfo?> JsonOption() => new("--json") { Description = "Also writes the results to this file." };
+
+    private static Option<FileInfo> ModelOption() => new("--model") { Description = "A file that finetune wrote.", Required = true };
+
+    private static Option<DirectoryInfo> DataOption(string description) => new("--data") { Description = description, Required = true };
+
+    private static Option<int> BatchOption()
+    {
+        var batch = new Option<int>("--batch-size") { Description = "Images of a batch.", DefaultValueFactory = _ => 16 };
+        batch.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is < 1 or > 4096)
+                result.AddError("--batch-size is a number from 1 to 4096.");
+        });
+        return batch;
+    }
+
+    private static Device Open(string? name) => name is null ? Device.OpenBest() : Device.Open(name);
 
     private static Command Devices()
     {

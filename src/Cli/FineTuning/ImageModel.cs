@@ -1,0 +1,127 @@
+using System.Text.Json;
+using TransferEngine.Data;
+using TransferEngine.Data.Transforms;
+using TransferEngine.Models;
+using TransferEngine.Modules;
+using TransferEngine.Serialization;
+
+namespace TransferEngine.Cli;
+
+/// <summary>A backbone with a head for named classes, in one safetensors file: backbone and classes are in its metadata.</summary>
+internal sealed class ImageModel
+{
+    private const string BackboneKey = "transferengine.backbone", ClassesKey = "transferengine.classes";
+
+    private ImageModel(Backbone backbone, IReadOnlyList<string> classes, Classifier network) => (Backbone, Classes, Network) = (backbone, classes, network);
+
+    public Backbone Backbone { get; }
+
+    public IReadOnlyList<string> Classes { get; }
+
+    public Classifier Network { get; }
+
+    /// <summary>The head's linear map.</summary>
+    public Module Linear => Network.Head is Sequential layers ? layers[^1] : Network.Head;
+
+    /// <summary>The module whose output the linear map takes.</summary>
+    public string FeatureName
+    {
+        get
+        {
+            var before = Network.Head is Sequential layers ? layers[^2] : Network.FeatureLayers[^1];
+            return Network.NamedModules().First(item => ReferenceEquals(item.Module, before)).Name;
+        }
+    }
+
+    /// <summary>Source weights under a new linear head.</summary>
+    /// <param name="backbone">The network.</param>
+    /// <param name="weights">A safetensors file of its weights, whose own head is left out.</param>
+    /// <param name="classes">The names of the classes.</param>
+    /// <param name="generator">What the head's first weights are drawn from.</param>
+    /// <param name="device">Where.</param>
+    public static ImageModel Start(Backbone backbone, string weights, IReadOnlyList<string> classes, Generator generator, Device device)
+    {
+        var network = backbone.Create(generator: generator, device: device);
+        var report = network.Load(weights, strict: false);
+        string[] missing = [.. report.Missing.Concat(report.Mismatched).Where(name => !name.StartsWith(network.HeadName, StringComparison.Ordinal) && !name.EndsWith("num_batches_tracked", StringComparison.Ordinal))];
+        if (missing.Length > 0)
+            throw new DataFormatException(weights, $"it has no weights of {backbone}: {report.Matched.Count} names match, {missing.Length} are missing or of another shape, such as {missing[0]}. Give weights of {backbone}, or their own --backbone.");
+        return With(backbone, classes, network, generator, device);
+    }
+
+    /// <summary>A model that <see cref="Save"/> wrote.</summary>
+    public static ImageModel Load(string path, Device device)
+    {
+        IReadOnlyDictionary<string, string> metadata;
+        using (new TensorScope())
+            metadata = Safetensors.Load(path).Metadata;
+        if (!metadata.TryGetValue(BackboneKey, out string? name) || !metadata.TryGetValue(ClassesKey, out string? list))
+            throw new DataFormatException(path, "it does not say of which backbone and classes it is. Give a file that finetune wrote.");
+        string[] classes;
+        Backbone backbone;
+        try
+        {
+            classes = JsonSerializer.Deserialize<string[]>(list) is { Length: > 0 } names ? names : throw new JsonException("no class is named.");
+            backbone = Backbone.Find(name);
+        }
+        catch (Exception e) when (e is JsonException or ArgumentException)
+        {
+            throw new DataFormatException(path, $"its metadata can't be read: {e.Message}", e);
+        }
+        var generator = new Generator(0);
+        var model = With(backbone, classes, backbone.Create(generator: generator, device: device), generator, device);
+        model.Network.Load(path);
+        model.Network.Eval();
+        return model;
+    }
+
+    public void Save(string path) => Network.Save(path, new Dictionary<string, string> { [BackboneKey] = Backbone.Name, [ClassesKey] = JsonSerializer.Serialize(Classes) });
+
+    /// <summary>The images of a folder a class as the network wants them, the same at each pass.</summary>
+    public (IDataset Data, ImageFolder Folder) Images(string path)
+    {
+        var folder = Folder(path);
+        return (new TransformedDataset(folder, Middle()), folder);
+    }
+
+    /// <summary>The images of a folder, of which each pass takes other parts and mirrors half of them.</summary>
+    public DataLoader Augmented(string path, int batchSize, ulong seed, Device device) => new(Folder(path), new()
+    {
+        BatchSize = batchSize,
+        Shuffle = true,
+        Seed = seed,
+        Prefetch = 2,
+        Transform = new Compose(new RandomResizedCrop(Backbone.Preprocessing.Size), new RandomHorizontalFlip(), Normalization()),
+    }, device);
+
+    /// <summary>One image as a batch.</summary>
+    public Tensor Image(string path, Device device)
+    {
+        var image = ImageFolder.ReadImage(path, Backbone.Preprocessing.Channels);
+        var single = new TensorDataset(image.Reshape([1, .. image.Shape]), Tensor.Zeros([1], type: ElementType.Int32));
+        return new TransformedDataset(single, Middle()).Read([0], device).Input;
+    }
+
+    private static ImageModel With(Backbone backbone, IReadOnlyList<string> classes, Classifier network, Generator generator, Device device)
+    {
+        Module head = new Linear(network.FeatureCount, classes.Count, generator: generator, device: device);
+        if (GivesMaps(network, backbone.Preprocessing, device))
+            head = new Sequential(("pool", new AdaptiveAvgPool2d(1)), ("flatten", new Flatten()), ("linear", head));
+        network.ReplaceHead(head);
+        return new(backbone, classes, network);
+    }
+
+    private static bool GivesMaps(Classifier network, Preprocessing wanted, Device device)
+    {
+        using var scope = new TensorScope();
+        using var recording = new NoGrad();
+        network.Eval();
+        return network.Features(Tensor.Zeros([1, wanted.Channels, wanted.Size, wanted.Size], device)).Rank == 4;
+    }
+
+    private ImageFolder Folder(string path) => new(path, new() { OriginalSize = true, Channels = Backbone.Preprocessing.Channels });
+
+    private Compose Middle() => new(new Resize(Backbone.Preprocessing.Resize), new CenterCrop(Backbone.Preprocessing.Size), Normalization());
+
+    private Normalize Normalization() => new(Backbone.Preprocessing.Mean, Backbone.Preprocessing.Deviation);
+}

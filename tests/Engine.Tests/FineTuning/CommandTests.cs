@@ -1,0 +1,75 @@
+using System.Text.Json;
+using TransferEngine.Cli;
+using TransferEngine.Serialization;
+using TransferEngine.Tests.Serialization;
+using Xunit;
+
+namespace TransferEngine.Tests.FineTuning;
+
+/// <summary>The commands around pretrained weights, on the photos of ants and bees.</summary>
+public sealed class CommandTests : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    [SkippableFact]
+    public void A_fixed_extractor_reaches_nine_tenths_and_its_model_is_used()
+    {
+        string data = RealFiles.Find("hymenoptera"), model = folder.File("model.safetensors"), json = folder.File("result.json");
+        Assert.Equal(0, Run("finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--data", data, "--freeze", "features", "--cache", "--json", json, "--out", model));
+        var result = Read(json);
+        Assert.Equal("feature-extractor", result.GetProperty("mode").GetString());
+        Assert.Equal(1, result.GetProperty("epochs").GetInt32());
+        double accuracy = result.GetProperty("accuracy").GetDouble();
+        Assert.InRange(accuracy, 0.9, 1);
+        Assert.InRange(result.GetProperty("seconds").GetDouble(), result.GetProperty("first_pass_seconds").GetDouble(), 600);
+
+        Assert.Equal(0, Run("evaluate", "--model", model, "--data", Path.Combine(data, "val"), "--json", json));
+        Assert.Equal(accuracy, Read(json).GetProperty("accuracy").GetDouble(), 0.007); // one image may lie on the boundary
+        Assert.Equal(153, Read(json).GetProperty("images").GetInt32());
+
+        string bee = Directory.GetFiles(Path.Combine(data, "val", "bees")).Order(StringComparer.Ordinal).First();
+        Assert.Equal(0, Run("predict", "--model", model, "--image", bee, "--json", json));
+        var classes = Read(json).GetProperty("classes").EnumerateArray().ToArray();
+        Assert.Equal("bees", classes[0].GetProperty("name").GetString());
+        Assert.Equal(1, classes.Sum(item => item.GetProperty("probability").GetDouble()), 1e-5);
+
+        // Features of the training images, against those that PyTorch's SqueezeNet gives for the same crops.
+        string npy = folder.File("features.npy"), csv = folder.File("features.csv");
+        Assert.Equal(0, Run("extract", "--model", model, "--data", Path.Combine(data, "val"), "--out", npy));
+        Assert.Equal(0, Run("extract", "--model", model, "--data", Path.Combine(data, "val"), "--out", csv));
+        var features = Npy.Load(npy);
+        Assert.Equal([153, 512], features.Shape);
+        string[] lines = File.ReadAllLines(csv);
+        Assert.Equal(153, lines.Length);
+        Assert.EndsWith("," + string.Join(',', features.Select(0, 152).ToArray<float>().Select(value => value.ToString("R", System.Globalization.CultureInfo.InvariantCulture))), lines[152], StringComparison.Ordinal);
+        Assert.Contains(",bees,", lines[152], StringComparison.Ordinal);
+        var theirs = Npy.Load(RealFiles.Find("hymenoptera/squeezenet512_val_X.npy"));
+        float[] ours = features.ToArray<float>(), published = theirs.ToArray<float>();
+        double error = Math.Sqrt(ours.Zip(published).Sum(pair => Math.Pow(pair.First - pair.Second, 2)) / published.Sum(value => (double)value * value));
+        Assert.InRange(error, 0, 0.05); // decoders of JPEG differ in rounding
+
+        Assert.Equal(0, Run("inspect", model));
+    }
+
+    [SkippableFact]
+    public void What_does_not_fit_is_an_error_and_writes_nothing()
+    {
+        string data = RealFiles.Find("hymenoptera"), model = folder.File("model.safetensors");
+        string[] rest = ["--data", data, "--out", model];
+        Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "resnet18", .. rest]));
+        Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "squeezenet", .. rest]));
+        Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--cache", .. rest]));
+        Assert.Equal(1, Run("finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--data", Path.Combine(data, "val"), "--out", model));
+        Assert.Equal(1, Run("predict", "--model", Squeeze(), "--image", "none.jpg"));
+        Assert.Equal(1, Run("inspect", folder.Write("damaged.safetensors", [1, 2, 3])));
+        Assert.False(File.Exists(model));
+    }
+
+    private static string Squeeze() => RealFiles.Find("squeezenet1_0/squeezenet1_0-deepcompression.safetensors");
+
+    private static int Run(params string[] arguments) => CommandLine.Root().Parse(arguments).Invoke();
+
+    private static JsonElement Read(string path) => JsonDocument.Parse(File.ReadAllText(path)).RootElement;
+}
