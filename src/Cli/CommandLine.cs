@@ -29,7 +29,7 @@ internal static class CommandLine
 
     private static Command FineTune()
     {
-        var weights = new Option<FileInfo>("--weights") { Description = "A safetensors file of the backbone's weights.", Required = true };
+        var weights = new Option<FileInfo>("--weights") { Description = "The backbone's weights: safetensors, or a checkpoint of PyTorch.", Required = true };
         var backbone = new Option<string>("--backbone") { Description = $"One of {string.Join(", ", Models.Backbone.All)}.", Required = true };
         var data = DataOption("A folder with train and val, each with a folder of images a class.");
         var freeze = new Option<string?>("--freeze") { Description = "features for a fixed extractor under a new head, or patterns of module names, such as features.0,features.3; nothing is frozen if not given." };

@@ -35,7 +35,7 @@ internal sealed class ImageModel
 
     /// <summary>Source weights under a new linear head.</summary>
     /// <param name="backbone">The network.</param>
-    /// <param name="weights">A safetensors file of its weights, whose own head is left out.</param>
+    /// <param name="weights">A file of its weights, safetensors or a checkpoint of PyTorch, whose own head is left out.</param>
     /// <param name="classes">The names of the classes.</param>
     /// <param name="generator">What the head's first weights are drawn from.</param>
     /// <param name="device">Where.</param>

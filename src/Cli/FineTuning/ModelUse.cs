@@ -71,11 +71,11 @@ internal static class ModelUse
         AnsiConsole.MarkupLineInterpolated($"{features.Shape[0]} rows of {features.Shape[1]} features written to {output}.");
     }
 
-    /// <summary>Lists what is in a safetensors file.</summary>
+    /// <summary>Lists what is in a file of weights.</summary>
     public static void Inspect(string path)
     {
         using var scope = new TensorScope();
-        var file = Safetensors.Load(path);
+        var file = WeightFile.Load(path);
         var table = new Table().AddColumns("name", "type", "shape", "elements");
         table.Columns[3].RightAligned();
         foreach (var (name, tensor) in file.Tensors)

@@ -50,16 +50,16 @@ public abstract partial class Module
     /// <param name="metadata">Texts to keep with them.</param>
     public void Save(string path, IReadOnlyDictionary<string, string>? metadata = null) => Safetensors.Save(path, StateDict(), metadata);
 
-    /// <summary>Reads parameters and buffers from a safetensors file.</summary>
-    /// <param name="path">The file.</param>
+    /// <summary>Reads parameters and buffers from a file of weights, safetensors or a checkpoint of PyTorch.</summary>
+    /// <param name="path">The file; its first bytes tell its kind.</param>
     /// <param name="strict">As of <see cref="LoadStateDict"/>.</param>
     /// <returns>What was taken over and what was not.</returns>
-    /// <exception cref="DataFormatException">The file is no safetensors file, or contradicts itself.</exception>
+    /// <exception cref="DataFormatException">As of <see cref="WeightFile.Load"/>.</exception>
     /// <exception cref="ArgumentException">As of <see cref="LoadStateDict"/>.</exception>
     public LoadReport Load(string path, bool strict = true)
     {
         using var scope = new TensorScope();
-        return LoadStateDict(Safetensors.Load(path).Tensors, strict);
+        return LoadStateDict(WeightFile.Load(path).Tensors, strict);
     }
 
     /// <summary>Throws what a strict <see cref="LoadStateDict"/> would, and changes nothing.</summary>

@@ -118,38 +118,30 @@ public static partial class Npy
             throw new DataFormatException(path, $"the shape ({sizes.Groups[1].Value}) can't be read: {e.Message}", e);
         }
         var data = bytes.AsSpan(start + (int)length);
-        int size = type.Groups[1].Value switch
+        var stored = type.Groups[1].Value switch
         {
-            "<f8" or "<i8" => 8,
-            "<f4" or "<i4" => 4,
-            "<f2" or "<i2" or "<u2" => 2,
-            "|u1" or "|i1" or "|b1" => 1,
+            "<f8" => StoredType.Float64,
+            "<f4" => StoredType.Float32,
+            "<f2" => StoredType.Float16,
+            "<i8" => StoredType.Int64,
+            "<i4" => StoredType.Int32,
+            "<i2" => StoredType.Int16,
+            "<u2" => StoredType.UInt16,
+            "|i1" => StoredType.Int8,
+            "|u1" => StoredType.UInt8,
+            "|b1" => StoredType.Bool,
             _ => throw new DataFormatException(path, $"elements of type {type.Groups[1].Value}; little-endian f2, f4, f8, i1, i2, i4, i8, u1, u2 and b1 are read."),
         };
-        if (data.Length != (long)checkedShape.Elements * size || shape.Length > MostAxes)
-            throw new DataFormatException(path, $"{checkedShape} of {size} bytes each want {(long)checkedShape.Elements * size:N0} bytes of data, there are {data.Length:N0}; at most {MostAxes} axes are read.");
+        if (data.Length != (long)checkedShape.Elements * stored.Size() || shape.Length > MostAxes)
+            throw new DataFormatException(path, $"{checkedShape} of {stored.Size()} bytes each want {(long)checkedShape.Elements * stored.Size():N0} bytes of data, there are {data.Length:N0}; at most {MostAxes} axes are read.");
         bool fortran = order.Groups[1].Value == "True";
-        Shape stored = fortran ? new Shape([.. shape.Reverse()]) : checkedShape;
-        var tensor = type.Groups[1].Value switch
-        {
-            "<f4" => Tensor.From<float>(MemoryMarshal.Cast<byte, float>(data), stored, device),
-            "<f8" => Tensor.From<double>(MemoryMarshal.Cast<byte, double>(data), stored, device),
-            "<i4" => Tensor.From<int>(MemoryMarshal.Cast<byte, int>(data), stored, device),
-            "<f2" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, Half>(data).ToArray(), value => (float)value), stored, device),
-            "<i2" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, short>(data).ToArray(), value => (int)value), stored, device),
-            "<u2" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, ushort>(data).ToArray(), value => (int)value), stored, device),
-            "|i1" => Tensor.From(Array.ConvertAll(data.ToArray(), value => (int)(sbyte)value), stored, device),
-            "<i8" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, long>(data).ToArray(), Narrow), stored, device),
-            _ => Tensor.From(Array.ConvertAll(data.ToArray(), value => (int)value), stored, device),
-        };
+        var tensor = StoredElements.Read(path, "the array", stored, data, fortran ? new Shape([.. shape.Reverse()]) : checkedShape, device);
         if (!fortran || shape.Length < 2)
             return tensor;
         using var columnsFirst = tensor;
         using var view = tensor.Permute([.. Enumerable.Range(0, shape.Length).Reverse()]);
         var ordered = view.Contiguous();
         return ReferenceEquals(ordered, view) ? view.Clone() : ordered;
-
-        int Narrow(long value) => value is >= int.MinValue and <= int.MaxValue ? (int)value : throw new DataFormatException(path, $"it holds {value}, which Int32 does not.");
     }
 
     [GeneratedRegex("""['"]descr['"]\s*:\s*['"]([^'"]{1,8})['"]""")]

@@ -4,11 +4,6 @@ using System.Text.Json;
 
 namespace TransferEngine.Serialization;
 
-/// <summary>What a safetensors file holds.</summary>
-/// <param name="Tensors">The tensors by name.</param>
-/// <param name="Metadata">Texts by name.</param>
-public sealed record SafetensorsFile(IReadOnlyDictionary<string, Tensor> Tensors, IReadOnlyDictionary<string, string> Metadata);
-
 /// <summary>
 /// The safetensors format: an 8-byte little-endian header length, a JSON header that names type, shape and place of each tensor, and the data, without gaps.
 /// </summary>
@@ -86,12 +81,10 @@ public static class Safetensors
     /// <param name="device">Where the tensors go; the CPU if null.</param>
     /// <param name="limit">The most bytes that the file may have.</param>
     /// <exception cref="DataFormatException">The file is no safetensors file, or contradicts itself.</exception>
-    public static SafetensorsFile Load(string path, Device? device = null, long limit = 1L << 34)
+    public static WeightFile Load(string path, Device? device = null, long limit = WeightFile.DefaultLimit)
     {
         ArgumentNullException.ThrowIfNull(path);
-        using var file = File.OpenRead(path);
-        if (file.Length > limit)
-            throw new DataFormatException(path, $"{file.Length:N0} bytes, more than the limit of {limit:N0}. Raise the limit if the file is to be trusted.");
+        using var file = WeightFile.Open(path, limit);
         Span<byte> prefix = stackalloc byte[8];
         if (file.ReadAtLeast(prefix, 8, throwOnEndOfStream: false) < 8)
             throw new DataFormatException(path, $"{file.Length} bytes, too few for the 8 that give the length of a safetensors header.");
@@ -110,7 +103,7 @@ public static class Safetensors
                 file.Position = 8 + length + entry.Begin;
                 if (file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false) < bytes.Length)
                     throw new DataFormatException(path, $"the file shrank while '{entry.Name}' was read.");
-                tensors.Add(entry.Name, Convert(path, entry, bytes, device ?? Device.Cpu));
+                tensors.Add(entry.Name, StoredElements.Read(path, entry.Name, entry.Type, bytes, entry.Shape, device ?? Device.Cpu));
             }
             return new(tensors, metadata);
         }
@@ -168,14 +161,20 @@ public static class Safetensors
 
     private static Entry ReadEntry(string path, JsonProperty item, long dataLength)
     {
-        string type = item.Value.GetProperty("dtype").GetString() ?? "null";
-        int size = type switch
+        string dtype = item.Value.GetProperty("dtype").GetString() ?? "null";
+        var type = dtype switch
         {
-            "F64" or "I64" => 8,
-            "F32" or "I32" => 4,
-            "F16" or "BF16" or "I16" => 2,
-            "U8" or "I8" or "BOOL" => 1,
-            _ => throw new DataFormatException(path, $"'{item.Name}' is of type {type}; F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL are read."),
+            "F64" => StoredType.Float64,
+            "F32" => StoredType.Float32,
+            "F16" => StoredType.Float16,
+            "BF16" => StoredType.BFloat16,
+            "I64" => StoredType.Int64,
+            "I32" => StoredType.Int32,
+            "I16" => StoredType.Int16,
+            "I8" => StoredType.Int8,
+            "U8" => StoredType.UInt8,
+            "BOOL" => StoredType.Bool,
+            _ => throw new DataFormatException(path, $"'{item.Name}' is of type {dtype}; F64, F32, F16, BF16, I64, I32, I16, I8, U8 and BOOL are read."),
         };
         var offsets = item.Value.GetProperty("data_offsets");
         if (offsets.GetArrayLength() != 2)
@@ -194,30 +193,10 @@ public static class Safetensors
         {
             throw new DataFormatException(path, $"'{item.Name}': {e.Message}", e);
         }
-        if (begin < 0 || end < begin || end > dataLength || end - begin != (long)shape.Elements * size || end - begin > Array.MaxLength)
-            throw new DataFormatException(path, $"'{item.Name}', {type} {shape}, claims bytes {begin:N0} to {end:N0} of {dataLength:N0}; wanted {(long)shape.Elements * size:N0} bytes inside the data.");
+        if (begin < 0 || end < begin || end > dataLength || end - begin != (long)shape.Elements * type.Size() || end - begin > Array.MaxLength)
+            throw new DataFormatException(path, $"'{item.Name}', {dtype} {shape}, claims bytes {begin:N0} to {end:N0} of {dataLength:N0}; wanted {(long)shape.Elements * type.Size():N0} bytes inside the data.");
         return new(item.Name, type, shape, begin, end);
     }
 
-    private static Tensor Convert(string path, Entry entry, byte[] bytes, Device device)
-    {
-        return entry.Type switch
-        {
-            "F32" => Tensor.From<float>(MemoryMarshal.Cast<byte, float>(bytes), entry.Shape, device),
-            "F64" => Tensor.From<double>(MemoryMarshal.Cast<byte, double>(bytes), entry.Shape, device),
-            "I32" => Tensor.From<int>(MemoryMarshal.Cast<byte, int>(bytes), entry.Shape, device),
-            "F16" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, Half>(bytes).ToArray(), half => (float)half), entry.Shape, device),
-            "BF16" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, ushort>(bytes).ToArray(), bits => BitConverter.UInt32BitsToSingle((uint)bits << 16)), entry.Shape, device),
-            "I64" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, long>(bytes).ToArray(), Narrow), entry.Shape, device),
-            "I16" => Tensor.From(Array.ConvertAll(MemoryMarshal.Cast<byte, short>(bytes).ToArray(), value => (int)value), entry.Shape, device),
-            "I8" => Tensor.From(Array.ConvertAll(bytes, value => (int)(sbyte)value), entry.Shape, device),
-            _ => Tensor.From(Array.ConvertAll(bytes, value => (int)value), entry.Shape, device),
-        };
-
-        int Narrow(long value) => value is >= int.MinValue and <= int.MaxValue
-            ? (int)value
-            : throw new DataFormatException(path, $"'{entry.Name}' holds {value}, which Int32 does not.");
-    }
-
-    private sealed record Entry(string Name, string Type, Shape Shape, long Begin, long End);
+    private sealed record Entry(string Name, StoredType Type, Shape Shape, long Begin, long End);
 }

@@ -129,7 +129,7 @@ public partial class Trainer<TBatch>
             all[prefix + name] = tensor;
     }
 
-    private static Dictionary<string, Tensor> Take(SafetensorsFile file, string prefix) => file.Tensors
+    private static Dictionary<string, Tensor> Take(WeightFile file, string prefix) => file.Tensors
         .Where(item => item.Key.StartsWith(prefix, StringComparison.Ordinal))
         .ToDictionary(item => item.Key[prefix.Length..], item => item.Value);
 

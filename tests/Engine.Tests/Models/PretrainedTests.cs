@@ -136,11 +136,15 @@ public sealed class PretrainedTests
         Assert.Equal(3, model.StateDict()["bn1.num_batches_tracked"].ToArray<int>()[0]);
     }
 
-    [SkippableFact]
-    public void ResNet20_gets_the_share_of_CIFAR10_that_PyTorch_does()
+    [SkippableTheory]
+    [InlineData("resnet20", "resnet20-12fca82f.th", 81.35)]
+    [InlineData("resnet56", "resnet56-4bfd9763.th", 83.15)]
+    public void ResNets_get_the_share_of_CIFAR10_that_PyTorch_does(string name, string weights, double share)
     {
         const int Batch = 250;
-        var model = ResNet20();
+        var model = Backbone.Create(name, generator: new(1));
+        model.Load(RealFiles.Find($"resnet-cifar10/{weights}"));
+        model.Eval();
         var (shape, pixels) = Idx.Load(RealFiles.Find("cifar10-test-subset/images-idx4-ubyte.gz"));
         var (_, labels) = Idx.Load(RealFiles.Find("cifar10-test-subset/labels-idx1-ubyte.gz"));
         Assert.Equal([2000, 32, 32, 3], shape);
@@ -150,10 +154,10 @@ public sealed class PretrainedTests
         {
             using var scope = new TensorScope();
             int[] part = Array.ConvertAll(pixels[(start * 3072)..((start + Batch) * 3072)], value => (int)value);
-            int[] guess = model.Forward(Normalized(Images(Tensor.From(part, [Batch, 32, 32, 3])), "resnet20")).ArgMax(1).ToArray<int>();
+            int[] guess = model.Forward(Normalized(Images(Tensor.From(part, [Batch, 32, 32, 3])), name)).ArgMax(1).ToArray<int>();
             right += guess.Zip(labels[start..(start + Batch)]).Count(pair => pair.First == pair.Second);
         }
-        Assert.Equal(81.35, right / 20.0, 0.1);
+        Assert.Equal(share, right / 20.0, 0.1);
     }
 
     private static Classifier Squeeze()

@@ -20,7 +20,7 @@ public sealed class DamagedFileTests : IDisposable
         folder.Dispose();
     }
 
-    private static readonly string[] Names = ["a.safetensors", "a.npy", "a.npz", "a.idx", "a.csv", "a.csv.gz", "a.npy.gz"];
+    private static readonly string[] Names = ["a.safetensors", "a.npy", "a.npz", "a.idx", "a.csv", "a.csv.gz", "a.npy.gz", "state.pt", "content.legacy.pth"];
 
     public static TheoryData<string> Formats => new(Names);
 
@@ -145,6 +145,8 @@ public sealed class DamagedFileTests : IDisposable
     {
         if (name.EndsWith(".safetensors", StringComparison.Ordinal))
             Release(Safetensors.Load(path, device, Limit).Tensors.Values);
+        else if (name.Contains(".pt", StringComparison.Ordinal))
+            Release(PyTorchCheckpoint.Load(path, null, device, Limit).Tensors.Values);
         else if (name.EndsWith(".npz", StringComparison.Ordinal))
             Release(Npy.LoadArchive(path, device, Limit).Values);
         else if (name.Contains(".npy", StringComparison.Ordinal))
@@ -163,6 +165,8 @@ public sealed class DamagedFileTests : IDisposable
 
     private byte[] Sound(string name, CompressionLevel level = CompressionLevel.Optimal)
     {
+        if (name.Contains(".pt", StringComparison.Ordinal))
+            return File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Serialization", "Checkpoints", name));
         using var x = Tensor.From([1f, 2, 3, 4, 5, 6], [2, 3]);
         using var y = Tensor.From([1, 2]);
         string npy = folder.File("sound.npy"), file = folder.File("sound.safetensors");

@@ -17,6 +17,23 @@ public sealed class RealFileTests
     }
 
     [SkippableFact]
+    public void The_Original_Checkpoint_Holds_What_Was_Converted_From_It()
+    {
+        using var scope = new TensorScope();
+        var converted = Safetensors.Load(RealFiles.Find("resnet-cifar10/resnet20.safetensors"));
+        var original = WeightFile.Load(RealFiles.Find("resnet-cifar10/resnet20-12fca82f.th"));
+        Assert.Equal(converted.Tensors.Keys.Order(), original.Tensors.Keys.Order());
+        Assert.Equal("91.78000183105469", original.Metadata["best_prec1"]);
+        foreach (var (name, tensor) in original.Tensors)
+        {
+            Assert.Equal(converted.Tensors[name].Shape, tensor.Shape);
+            Assert.True(tensor.ElementType == ElementType.Int32
+                ? tensor.ToArray<int>().AsSpan().SequenceEqual(converted.Tensors[name].ToArray<int>())
+                : tensor.ToArray<float>().AsSpan().SequenceEqual(converted.Tensors[name].ToArray<float>()), name);
+        }
+    }
+
+    [SkippableFact]
     public void Features_Of_Office_Caltech()
     {
         using var x = Npy.Load(RealFiles.Find("office-caltech10-features/surf_dslr_X.npy"));
