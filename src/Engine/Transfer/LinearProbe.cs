@@ -127,7 +127,8 @@ public static class LinearProbe
         return (means, scale);
     }
 
-    private static double[] Doubles(Tensor x) => x.ElementType == ElementType.Float64 ? x.ToArray<double>() : Array.ConvertAll(x.ToArray<float>(), value => (double)value);
+    /// <summary>The elements as float64, on the host.</summary>
+    internal static double[] Doubles(Tensor x) => x.ElementType == ElementType.Float64 ? x.ToArray<double>() : Array.ConvertAll(x.ToArray<float>(), value => (double)value);
 
     private static double[] Ones(int n)
     {
