@@ -42,8 +42,14 @@ public abstract class BatchNorm : Module, INormalization
     /// <summary>What makes one training output of those by the running statistics, before they take the batch in, and by the batch's; null for the latter.</summary>
     internal Func<Tensor, Tensor, Tensor>? Mix { get; set; }
 
+    /// <summary>What sees each input before it is normalised, and may set the running statistics by it; null for nobody.</summary>
+    internal Action<Tensor>? Estimator { get; set; }
+
+    /// <summary>What is added to the variance.</summary>
+    internal double Epsilon => eps;
+
     /// <inheritdoc/>
-    internal override bool IsTransparent => !HasHooks;
+    internal override bool IsTransparent => !HasHooks && Estimator is null;
 
     /// <summary>1 / √(running variance + eps) of each channel.</summary>
     internal Tensor InverseDeviation() => (RunningVar + eps).Rsqrt();
@@ -56,6 +62,7 @@ public abstract class BatchNorm : Module, INormalization
     {
         if (!Takes(input.Rank))
             throw new ShapeException($"{GetType().Name}: the input {input.Shape} has {input.Rank} axes, wanted {(this is BatchNorm2d ? "[N, C, H, W]" : "[N, C] or [N, C, L]")}.");
+        Estimator?.Invoke(input);
         // Copies: backward wants the running statistics as they were, and the batch is about to change them.
         var byRunning = IsTraining && Mix is not null ? input.BatchNorm(RunningMean.Clone(), RunningVar.Clone(), Weight, Bias, training: false, momentum, eps) : null;
         var output = input.BatchNorm(RunningMean, RunningVar, Weight, Bias, IsTraining, momentum, eps);
