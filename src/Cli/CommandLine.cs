@@ -35,6 +35,7 @@ internal static class CommandLine
         var freeze = new Option<string?>("--freeze") { Description = "features for a fixed extractor under a new head, or patterns of module names, such as features.0,features.3; nothing is frozen if not given." };
         var epochs = new Option<int?>("--epochs") { Description = "Passes over the training images; 4 if not given. With --cache it is one, for the head is solved for." };
         var cache = new Option<bool>("--cache") { Description = "With --freeze features: computes the features once, without augmentation, and fits the head on them." };
+        var kept = new Option<DirectoryInfo?>("--cache-folder") { Description = "With --cache: keeps the features in this folder, for the next run with the same weights and images." };
         var rate = new Option<double?>("--learning-rate") { Description = "The head's; that of the recipe if not given." };
         var seed = new Option<ulong>("--seed") { Description = "What the head's first weights, orders and augmentations are drawn from.", DefaultValueFactory = _ => 1 };
         var output = new Option<FileInfo>("--out") { Description = "The model.", DefaultValueFactory = _ => new FileInfo("model.safetensors") };
@@ -44,12 +45,12 @@ internal static class CommandLine
             if (result.GetValueOrDefault<int?>() is < 1 or > 10_000)
                 result.AddError("--epochs is a number from 1 to 10000.");
         });
-        var command = new Command("finetune", "Trains pretrained weights on folders of images.") { weights, backbone, data, freeze, epochs, cache, rate, batch, seed, output, json, device };
+        var command = new Command("finetune", "Trains pretrained weights on folders of images.") { weights, backbone, data, freeze, epochs, cache, kept, rate, batch, seed, output, json, device };
         command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
         {
             using var opened = Open(options.GetValue(device));
             new FineTuneRun(new(options.GetRequiredValue(weights).FullName, options.GetRequiredValue(backbone), options.GetRequiredValue(data).FullName, options.GetValue(freeze), options.GetValue(epochs),
-                options.GetValue(cache), options.GetValue(batch), options.GetValue(rate), options.GetValue(seed), options.GetRequiredValue(output).FullName, options.GetValue(json)), opened).Run(cancellation);
+                options.GetValue(cache), options.GetValue(kept)?.FullName, options.GetValue(batch), options.GetValue(rate), options.GetValue(seed), options.GetRequiredValue(output).FullName, options.GetValue(json)), opened).Run(cancellation);
         })));
         return command;
     }

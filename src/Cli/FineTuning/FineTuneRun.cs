@@ -10,7 +10,7 @@ namespace TransferEngine.Cli;
 
 /// <summary>What finetune is asked for.</summary>
 internal sealed record FineTuneOptions(
-    string Weights, string Backbone, string Data, string? Freeze, int? Epochs, bool Cache, int BatchSize, double? LearningRate, ulong Seed, string Output, FileInfo? Json);
+    string Weights, string Backbone, string Data, string? Freeze, int? Epochs, bool Cache, string? CacheFolder, int BatchSize, double? LearningRate, ulong Seed, string Output, FileInfo? Json);
 
 /// <summary>
 /// Transfer learning's two modes on folders of images: the backbone as a fixed extractor of features under a new head, and the fine-tuning of everything. The
@@ -32,12 +32,14 @@ internal sealed class FineTuneRun(FineTuneOptions options, Device device)
         bool whole = options.Freeze == "features";
         if (options.Cache && !whole)
             throw new ArgumentException("--cache keeps the features of a frozen backbone: it goes with --freeze features only.");
+        if (options.CacheFolder is not null && !options.Cache)
+            throw new ArgumentException("--cache-folder says where --cache keeps features: it goes with --cache only.");
         int epochs = options.Epochs ?? (options.Cache ? 1 : 4);
         double firstPass = 0;
         double accuracy;
         if (options.Cache)
         {
-            (accuracy, firstPass) = Probe(model, train, images, cancellation);
+            (accuracy, firstPass) = Probe(model, train, validation, cancellation);
             epochs = 1;
         }
         else
@@ -54,21 +56,28 @@ internal sealed class FineTuneRun(FineTuneOptions options, Device device)
     }
 
     /// <summary>One pass over the images through the frozen backbone, and the head that fits the features best.</summary>
-    private (double Accuracy, double FirstPass) Probe(ImageModel model, string train, IDataset validation, CancellationToken cancellation)
+    private (double Accuracy, double FirstPass) Probe(ImageModel model, string train, string validation, CancellationToken cancellation)
     {
         var network = model.Network;
         using var frozen = FreezePolicy.All().Apply(network);
         var extractor = new FeatureExtractor(network, model.FeatureName);
-        using var seen = new FeatureCache(extractor, model.Images(train).Data, options.BatchSize, device);
-        using var held = new FeatureCache(extractor, validation, options.BatchSize, device);
+        using var seen = Cache(model, extractor, train);
+        using var held = Cache(model, extractor, validation);
         seen.Compute(cancellation: cancellation);
         held.Compute(cancellation: cancellation);
         double firstPass = clock.Elapsed.TotalSeconds;
         var head = LinearProbe.Fit(seen.Features, seen.Targets, model.Classes.Count, cancellation: cancellation);
         model.Linear.LoadStateDict(head.StateDict());
-        AnsiConsole.MarkupLineInterpolated($"  features of all images in {firstPass:F1} s, the head in {clock.Elapsed.TotalSeconds - firstPass:F2} s");
+        AnsiConsole.MarkupLineInterpolated($"  features of all images {(seen.Computations + held.Computations == 0 ? "read" : "computed")} in {firstPass:F1} s, the head in {clock.Elapsed.TotalSeconds - firstPass:F2} s");
         using var recording = new NoGrad();
         return (Accuracy.Of(head.Forward(held.Features), held.Targets), firstPass);
+    }
+
+    private FeatureCache Cache(ImageModel model, FeatureExtractor extractor, string path)
+    {
+        var (images, folder) = model.Images(path);
+        var file = options.CacheFolder is null ? null : new FeatureCacheFile(Path.Combine(Directory.CreateDirectory(options.CacheFolder).FullName, $"{model.Backbone}-{Path.GetFileName(path)}.safetensors"), model.Origin(folder));
+        return new(extractor, images, options.BatchSize, device, file);
     }
 
     private void Train(ImageModel model, string train, IDataset validation, int epochs, CancellationToken cancellation)

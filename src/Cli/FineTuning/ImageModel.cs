@@ -84,6 +84,14 @@ internal sealed class ImageModel
         return (new TransformedDataset(folder, Middle()), folder);
     }
 
+    /// <summary>Tells the images of a folder and what is done to them from others: files with their lengths and times, and the preprocessing.</summary>
+    public string Origin(ImageFolder folder)
+    {
+        var wanted = Backbone.Preprocessing;
+        var files = folder.Paths.Select(path => new FileInfo(path)).Select((file, row) => FormattableString.Invariant($"{folder.Classes[folder.Labels[row]]}/{file.Name} {file.Length} {file.LastWriteTimeUtc.Ticks}"));
+        return FormattableString.Invariant($"{wanted.Size} {wanted.Resize} {string.Join(' ', wanted.Mean.Concat(wanted.Deviation))} {wanted.Interpolation}\n{string.Join('\n', files)}");
+    }
+
     /// <summary>The images of a folder, of which each pass takes other parts and mirrors half of them.</summary>
     public DataLoader Augmented(string path, int batchSize, ulong seed, Device device) => new(Folder(path), new()
     {

@@ -43,6 +43,14 @@ public sealed class Conv2d : Module
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
+    /// <inheritdoc/>
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(output);
+        return ProductCost((long)output.Elements * (Weight.Elements / Weight.Shape[0]), input, Weight);
+    }
+
     /// <summary>[N, inputs, H, W] to [N, outputs, H', W'].</summary>
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => Convolve(input, Weight, Bias);

@@ -39,6 +39,14 @@ public sealed class ConvTranspose2d : Module
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
+    /// <inheritdoc/>
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(output);
+        return ProductCost((long)input.Elements * (Weight.Elements / Weight.Shape[0]), input, Weight);
+    }
+
     /// <summary>[N, inputs, H, W] to [N, outputs, H', W'].</summary>
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.ConvTranspose2d(Weight, Bias, stride, padding, outputPadding, groups, dilation);

@@ -44,6 +44,14 @@ public sealed class Linear : Module
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
+    /// <inheritdoc/>
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(output);
+        return ProductCost((long)output.Elements * Weight.Shape[1], input, Weight);
+    }
+
     /// <summary>[..., inputs] to [..., outputs].</summary>
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor input) => input.Linear(Weight, Bias);

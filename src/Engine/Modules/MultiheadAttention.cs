@@ -30,6 +30,16 @@ public sealed class MultiheadAttention : Module
     /// <inheritdoc/>
     internal override bool IsTransparent => !HasHooks;
 
+    /// <summary>Those of the two products of attention; the linear maps count theirs.</summary>
+    /// <inheritdoc/>
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(output);
+        long forward = 2L * input.Elements * input.Shape[1];
+        return (forward, input.RequiresGrad || qkv.Parameters().Any(weight => weight.RequiresGrad) ? 2 * forward : 0);
+    }
+
     /// <summary>[N, tokens, width] to the same.</summary>
     /// <inheritdoc/>
     protected override Tensor Compute(Tensor input)

@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.IO.Compression;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.RegularExpressions;
 
@@ -77,12 +76,7 @@ public static partial class Npy
         {
             stream.Write([.. Mark, 1, 0, (byte)header.Length, (byte)(header.Length >> 8)]);
             stream.Write(Encoding.ASCII.GetBytes(header));
-            stream.Write(tensor.ElementType switch
-            {
-                ElementType.Float32 => MemoryMarshal.AsBytes(tensor.ToArray<float>().AsSpan()),
-                ElementType.Float64 => MemoryMarshal.AsBytes(tensor.ToArray<double>().AsSpan()),
-                _ => MemoryMarshal.AsBytes(tensor.ToArray<int>().AsSpan()),
-            });
+            stream.Write(StoredElements.Bytes(tensor));
         });
     }
 

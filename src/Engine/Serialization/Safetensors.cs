@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 
 namespace TransferEngine.Serialization;
@@ -65,14 +64,7 @@ public static class Safetensors
             stream.Write(length);
             header.WriteTo(stream);
             foreach (var (_, tensor) in ordered)
-            {
-                if (tensor.ElementType == ElementType.Float64)
-                    Write<double>(stream, tensor);
-                else if (tensor.ElementType == ElementType.Float32)
-                    Write<float>(stream, tensor);
-                else
-                    Write<int>(stream, tensor);
-            }
+                stream.Write(StoredElements.Bytes(tensor));
         });
     }
 
@@ -114,8 +106,6 @@ public static class Safetensors
             throw;
         }
     }
-
-    private static void Write<T>(Stream stream, Tensor tensor) where T : unmanaged => stream.Write(MemoryMarshal.AsBytes(tensor.ToArray<T>().AsSpan()));
 
     private static (List<Entry> Entries, Dictionary<string, string> Metadata) ReadHeader(string path, byte[] header, long dataLength)
     {

@@ -17,7 +17,8 @@ public sealed class CommandTests : IDisposable
     public void A_fixed_extractor_reaches_nine_tenths_and_its_model_is_used()
     {
         string data = RealFiles.Find("hymenoptera"), model = folder.File("model.safetensors"), json = folder.File("result.json");
-        Assert.Equal(0, Run("finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--data", data, "--freeze", "features", "--cache", "--json", json, "--out", model));
+        string[] command = ["finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--data", data, "--freeze", "features", "--cache", "--cache-folder", folder.File("cache"), "--json", json, "--out", model];
+        Assert.Equal(0, Run(command));
         var result = Read(json);
         Assert.Equal("feature-extractor", result.GetProperty("mode").GetString());
         Assert.Equal(1, result.GetProperty("epochs").GetInt32());
@@ -51,6 +52,16 @@ public sealed class CommandTests : IDisposable
         Assert.InRange(error, 0, 0.05); // decoders of JPEG differ in rounding
 
         Assert.Equal(0, Run("inspect", model));
+
+        // Again, from the features that the first run left: the same head.
+        byte[] trained = File.ReadAllBytes(model);
+        DateTime[] times = Times();
+        Assert.Equal(0, Run(command));
+        Assert.Equal(trained, File.ReadAllBytes(model));
+        Assert.Equal(2, times.Length);
+        Assert.Equal(times, Times());
+
+        DateTime[] Times() => [.. Directory.GetFiles(folder.File("cache")).Order(StringComparer.Ordinal).Select(File.GetLastWriteTimeUtc)];
     }
 
     [SkippableFact]

@@ -1,5 +1,6 @@
 using TransferEngine.Data;
 using TransferEngine.Modules;
+using TransferEngine.Tests.Serialization;
 using TransferEngine.Transfer;
 using Xunit;
 
@@ -58,6 +59,76 @@ public sealed class FeatureCacheTests
         Assert.Equal(0, cache.Computations);
         Assert.Equal([10, 5], cache.Features.Shape);
     }
+
+    [Fact]
+    public void A_File_Spares_The_Next_Run_The_Computation()
+    {
+        using var folder = new TemporaryFolder();
+        var file = new FeatureCacheFile(folder.File("features.safetensors"), "ten rows, plain");
+        float[] features;
+        using (var cache = Cache(file))
+        {
+            features = cache.Features.ToArray<float>();
+            Assert.Equal(1, cache.Computations);
+        }
+        using (var again = Cache(file))
+        {
+            Assert.Equal(features, again.Features.ToArray<float>());
+            Assert.Equal(data.Targets.ToArray<int>(), again.Targets.ToArray<int>());
+            Assert.Equal(0, again.Computations);
+            Assert.True(again.IsCurrent);
+        }
+        // The head is no part of the features; weights below, the key and the number of rows are.
+        Change(1);
+        Read(features);
+        Computed(file with { Key = "ten rows, turned" });
+        Computed(file);
+        Change(0);
+        Computed(file);
+        Read(model.Eval().Children[0].Module.Forward(data.Inputs).ToArray<float>());
+
+        void Change(int child)
+        {
+            using var silent = new NoGrad();
+            model.Children[child].Module.Parameters().First().FillInPlace(1);
+        }
+
+        void Read(float[] expected)
+        {
+            using var cache = Cache(file);
+            Assert.Equal(expected, cache.Features.ToArray<float>());
+            Assert.Equal(0, cache.Computations);
+        }
+
+        void Computed(FeatureCacheFile file)
+        {
+            using var cache = Cache(file);
+            cache.Compute();
+            Assert.Equal(1, cache.Computations);
+        }
+    }
+
+    [Fact]
+    public void A_Damaged_File_Is_Computed_Anew()
+    {
+        using var folder = new TemporaryFolder();
+        var file = new FeatureCacheFile(folder.File("features.safetensors"), "");
+        using (var cache = Cache(file))
+            cache.Compute();
+        byte[] sound = File.ReadAllBytes(file.Path);
+        foreach (int at in new[] { 3, 40, sound.Length - 1, sound.Length - 50 })
+        {
+            byte[] damaged = [.. sound];
+            damaged[at] ^= 1;
+            File.WriteAllBytes(file.Path, damaged);
+            using var cache = Cache(file);
+            Assert.Equal([10, 5], cache.Features.Shape);
+            Assert.Equal(1, cache.Computations);
+            Assert.Equal(sound, File.ReadAllBytes(file.Path));
+        }
+    }
+
+    private FeatureCache Cache(FeatureCacheFile file) => new(new FeatureExtractor(model, "features"), data, batchSize: 4, file: file);
 
     private sealed class Stop(CancellationTokenSource cancel) : IProgress<int>
     {

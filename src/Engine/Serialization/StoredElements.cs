@@ -20,6 +20,14 @@ internal static class StoredElements
         _ => 1,
     };
 
+    /// <summary>A tensor's elements as files store them, in the order of its axes.</summary>
+    public static ReadOnlySpan<byte> Bytes(Tensor tensor) => tensor.ElementType switch
+    {
+        ElementType.Float64 => MemoryMarshal.AsBytes(tensor.ToArray<double>().AsSpan()),
+        ElementType.Float32 => MemoryMarshal.AsBytes(tensor.ToArray<float>().AsSpan()),
+        _ => MemoryMarshal.AsBytes(tensor.ToArray<int>().AsSpan()),
+    };
+
     /// <summary>A tensor of stored elements: 64- and 32-bit reals and Int32 as they are, narrower reals as Float32, other integers as Int32.</summary>
     /// <param name="file">What errors call the file.</param>
     /// <param name="name">What errors call the elements.</param>
