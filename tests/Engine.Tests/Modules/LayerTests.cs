@@ -11,6 +11,7 @@ public sealed class LayerTests
         { "Linear without bias", new Linear(4, 3, bias: false), "weight[3, 4]" },
         { "Conv2d", new Conv2d(4, 6, (3, 5), groups: 2), "weight[6, 2, 3, 5] bias[6]" },
         { "ConvTranspose2d", new ConvTranspose2d(4, 6, (3, 5), groups: 2), "weight[4, 3, 3, 5] bias[6]" },
+        { "Conv1d", new Conv1d(4, 6, 5, groups: 2), "weight[6, 2, 5] bias[6]" },
         { "BatchNorm1d", new BatchNorm1d(4), "weight[4] bias[4] running_mean[4] running_var[4] num_batches_tracked[]" },
         { "BatchNorm2d", new BatchNorm2d(4), "weight[4] bias[4] running_mean[4] running_var[4] num_batches_tracked[]" },
         { "LayerNorm", new LayerNorm([2, 3]), "weight[2, 3] bias[2, 3]" },
@@ -29,6 +30,11 @@ public sealed class LayerTests
     {
         { new Conv2d(2, 3, 3, stride: 2, padding: 1), [5, 2, 7, 9], [5, 3, 4, 5] },
         { new ConvTranspose2d(2, 3, 3, stride: 2, padding: 1, outputPadding: 1), [5, 2, 4, 5], [5, 3, 8, 10] },
+        { new Conv1d(2, 3, 3, stride: 2, padding: 1), [5, 2, 9], [5, 3, 5] },
+        { new MaxPool1d(2), [1, 2, 9], [1, 2, 4] },
+        { new AvgPool1d(3, 2, 1), [1, 2, 8], [1, 2, 4] },
+        { new AdaptiveAvgPool1d(3), [1, 2, 8], [1, 2, 3] },
+        { new AdaptiveMaxPool1d(1), [1, 2, 8], [1, 2, 1] },
         { new MaxPool2d(2), [1, 2, 6, 8], [1, 2, 3, 4] },
         { new AvgPool2d(3, 2, 1), [1, 2, 6, 8], [1, 2, 3, 4] },
         { new AdaptiveAvgPool2d((2, 3)), [1, 2, 6, 8], [1, 2, 2, 3] },
@@ -95,6 +101,7 @@ public sealed class LayerTests
     {
         Within(new Linear(100, 400, generator: new(1)), 0.1);
         Within(new Conv2d(4, 64, 5, generator: new(1)), 0.1);
+        Within(new Conv1d(4, 64, 25, generator: new(1)), 0.1);
         Within(new ConvTranspose2d(64, 4, 5, generator: new(1)), 0.1);
         float[] table = new Embedding(100, 100, new(1)).Weight.ToArray<float>();
         Assert.Equal(0, table.Average(), 0.03);
@@ -131,6 +138,8 @@ public sealed class LayerTests
     {
         Assert.Throws<ArgumentException>(() => new ConvTranspose2d(3, 4, 3, groups: 2));
         Assert.Throws<ArgumentException>(() => new Conv2d(3, 4, 3, groups: 2));
+        Assert.Throws<ArgumentException>(() => new Conv1d(3, 4, 3, groups: 2));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new Conv1d(3, 4, 0));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Embedding(0, 4));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Linear(0, 4));
     }
