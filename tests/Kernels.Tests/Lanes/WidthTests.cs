@@ -1,7 +1,5 @@
-using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Reflection;
-using Xunit.Sdk;
+using TransferEngine.Tests;
 
 namespace TransferEngine.Kernels.Tests.Lanes;
 
@@ -31,28 +29,15 @@ public class WidthTests
     /// <summary>What the process of its own runs: 0 where no theory fails, and what failed on the output.</summary>
     internal static int Main()
     {
-        var cases = from method in typeof(WidthTests).Assembly.GetTypes().SelectMany(type => type.GetMethods())
-                    from data in method.GetCustomAttributes<DataAttribute>()
-                    from row in data.GetData(method)
-                    where row is ["direct", ..]
-                    select (Method: method, Row: row);
         int passed = 0, failed = 0;
-        Parallel.ForEach(Partitioner.Create(cases, EnumerablePartitionerOptions.NoBuffering), test =>
+        TheoryRunner.Run(typeof(WidthTests).Assembly, "direct", "", Environment.ProcessorCount, result =>
         {
-            try
-            {
-                test.Method.Invoke(Activator.CreateInstance(test.Method.DeclaringType!), test.Row);
+            if (result.Outcome == "passed")
                 Interlocked.Increment(ref passed);
-            }
-            catch (TargetInvocationException e) when (e.InnerException is not Xunit.SkipException)
-            {
-                Interlocked.Increment(ref failed);
-                Console.WriteLine($"{test.Method.DeclaringType!.Name}.{test.Method.Name}({string.Join(", ", test.Row)}): {e.InnerException!.Message}");
-            }
-            catch (TargetInvocationException)
-            {
-                // Skipped: not this device's.
-            }
+            if (result.Outcome != "failed")
+                return;
+            Interlocked.Increment(ref failed);
+            Console.WriteLine($"{result.Name}: {result.Message}");
         });
         Console.WriteLine($"{ComputeDevice.VectorBits}-bit vectors: {passed} passed, {failed} failed");
         return failed == 0 && passed > 0 ? 0 : 1;

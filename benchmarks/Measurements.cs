@@ -1,0 +1,48 @@
+using System.Globalization;
+
+namespace TransferEngine.Benchmarks;
+
+/// <summary>The command line of the measurements: this project's program and the one that travels to a graphics card take the same words.</summary>
+internal static class Measurements
+{
+    private const string Usage = """
+        usage: workloads FILE [FILTER] [SECONDS] [--device cpu|cuda|opencl[:index]]   times the workloads of a file, a JSON line each
+               peak [ROUNDS] [--device D]                                             what the machine can do at most, and what large products make of it
+        """;
+
+    /// <returns>The exit code: 2 if the words make no sense.</returns>
+    public static int Run(string[] arguments)
+    {
+        var words = arguments.ToList();
+        string name = Take(words, "--device") ?? "cpu";
+        if (words is ["peak", .. var count] && (count.Count == 0 || int.TryParse(count[0], out _)))
+        {
+            using var device = Device.Open(name);
+            return new Peak(device).Run(count.Count == 0 ? 5 : int.Parse(count[0], CultureInfo.InvariantCulture));
+        }
+        if (words is not ["workloads", var file, .. var options] || !File.Exists(file))
+        {
+            Console.Error.WriteLine(Usage);
+            return 2;
+        }
+        double seconds = 1;
+        if (options.Count > 1 && !double.TryParse(options[1], NumberStyles.Float, CultureInfo.InvariantCulture, out seconds))
+        {
+            Console.Error.WriteLine($"'{options[1]}' is no number of seconds.");
+            return 2;
+        }
+        using var opened = Device.Open(name);
+        return new Workloads(opened).Run(file, options.Count > 0 ? options[0] : "", seconds);
+    }
+
+    /// <summary>Takes an option and its value out of the words.</summary>
+    public static string? Take(List<string> words, string option)
+    {
+        int at = words.IndexOf(option);
+        if (at < 0)
+            return null;
+        string? value = at + 1 < words.Count ? words[at + 1] : null;
+        words.RemoveRange(at, Math.Min(2, words.Count - at));
+        return value;
+    }
+}
