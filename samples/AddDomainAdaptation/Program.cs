@@ -26,7 +26,7 @@ double Train(bool adapt)
         var sourceFeatures = features.Forward(x);
         var loss = head.Forward(sourceFeatures).CrossEntropy(y);
         if (adapt)
-            loss += mmd.Forward(sourceFeatures, features.Forward(targetX)) * (2 * GradientReversal.Warmup((double)step / Steps));
+            loss += mmd.Forward(sourceFeatures, features.Forward(targetX)) * (2 * WeightSchedule.Ganin((double)step / Steps));
         optimizer.ZeroGrad();
         loss.Backward();
         optimizer.Step();

@@ -9,12 +9,12 @@ var labels = Tensor.RandomIntegers([1000], 0, 2, draw, device); // two classes, 
 var source = Tensor.Normal([1000, 2], generator: draw, device: device) + labels.OneHot(2) * 6;
 var target = Tensor.Normal([1000, 2], generator: draw, device: device) + labels.OneHot(2) * 6 + Tensor.From([4f, -1f], device);
 
-foreach (var method in new IAdaptationMethod[] { new SourceOnly(), new DiscrepancyMethod("mk-mmd", new MaximumMeanDiscrepancy()) })
+foreach (var method in new AdaptationMethod[] { new SourceOnly(), new DiscrepancyMethod("mk-mmd", new MaximumMeanDiscrepancy()) })
 {
     var start = new Generator(2);
     var features = new Sequential(new Linear(2, 32, generator: start, device: device), new Function(x => x.Relu()));
     var adapter = new Adapter(features, new Linear(32, 2, generator: start, device: device), method);
-    adapter.Fit(new PairedLoader(Batches(source), Batches(target)), new() { Steps = 400 }); // the target's labels are never looked at
+    adapter.Fit(new DomainLoader(Batches(source), Batches(target)), new() { Steps = 400 }); // the target's labels are never looked at
     double accuracy = adapter.Predict(target).To(ElementType.Float32).Equal(labels.To(ElementType.Float32)).Mean().Item();
     Console.WriteLine($"{method.Name}: {accuracy:P1} of the target is classified right");
 }

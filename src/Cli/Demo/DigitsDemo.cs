@@ -55,7 +55,7 @@ internal sealed class DigitsDemo(Device device, int seeds)
             var generator = new Generator((ulong)seed + 1);
             var (features, head) = Network(generator);
             var adapter = new Adapter(features, head, method);
-            var pairs = new PairedLoader(
+            var pairs = new DomainLoader(
                 new DataLoader(source, new() { BatchSize = BatchSize, Shuffle = true, DropLast = true, Seed = (ulong)seed }, device),
                 new DataLoader(target.Unlabelled, new() { BatchSize = BatchSize, Shuffle = true, DropLast = true, Seed = (ulong)seed + 1000 }, device));
             adapter.Fit(pairs, new() { Steps = Steps, Schedule = optimizer => new DannSchedule(optimizer, Steps) },
@@ -82,11 +82,11 @@ internal sealed class DigitsDemo(Device device, int seeds)
     }
 
     // The network and the weights were chosen on another target, MNIST reduced to 8 x 8, whose labels may be looked at; optdigits' labels were not.
-    private IEnumerable<IAdaptationMethod> Methods(int seed)
+    private IEnumerable<AdaptationMethod> Methods(int seed)
     {
         yield return new SourceOnly();
-        yield return new DiscrepancyMethod("mk-mmd", new MaximumMeanDiscrepancy(), weight: 5, GradientReversal.Warmup);
-        yield return new DiscrepancyMethod("coral", new DeepCoral(), weight: 100, GradientReversal.Warmup);
+        yield return new DiscrepancyMethod("mk-mmd", new MaximumMeanDiscrepancy(), weight: 5, WeightSchedule.Ganin);
+        yield return new DiscrepancyMethod("coral", new DeepCoral(), weight: 100, WeightSchedule.Ganin);
         var generator = new Generator((ulong)seed + 100);
         yield return new DomainAdversary(new Sequential(new Linear(128, 128, generator: generator, device: device), new Function(x => x.Relu()), new Linear(128, 1, generator: generator, device: device)), weight: 0.3);
     }

@@ -45,13 +45,21 @@ public sealed partial class Tensor
     /// <param name="gradient">The gradient of this tensor, of its shape; 1 if null, where it has one element.</param>
     /// <param name="retainGraph">Keeps the graph for another backward pass; otherwise it is freed as it is consumed.</param>
     /// <param name="createGraph">Records the backward pass too, so that gradients of gradients can be taken. Implies <paramref name="retainGraph"/>.</param>
-    /// <exception cref="AutogradException">Nothing was recorded, the graph was freed, or a saved tensor was changed in place.</exception>
+    /// <param name="inputs">The only leaves whose gradients are wanted, where not those of all; what does not lead to them is not run.</param>
+    /// <exception cref="AutogradException">Nothing was recorded, the graph was freed, a saved tensor was changed in place, or an input is no leaf that needs a gradient.</exception>
     /// <exception cref="ShapeException">No gradient was given for more than one element, or one of another shape.</exception>
-    public void Backward(Tensor? gradient = null, bool retainGraph = false, bool createGraph = false)
+    public void Backward(Tensor? gradient = null, bool retainGraph = false, bool createGraph = false, IReadOnlyList<Tensor>? inputs = null)
     {
         var node = Edge ?? throw new AutogradException($"Backward: nothing was recorded for {Shape}. Set RequiresGrad on an input before computing it, outside NoGrad.");
         var seed = SeedGradient(gradient);
-        Graph.Run([(node, seed)], null, retainGraph || createGraph, createGraph);
+        var targets = inputs?.Select((input, i) => input.Edge is { Leaf: not null } leaf ? leaf
+            : throw new AutogradException($"Backward: input {i} of shape {input.Shape} is no leaf that needs a gradient. Give parameters that are not frozen, or ask Gradients for those of computed tensors.")).Distinct().ToArray();
+        var found = Graph.Run([(node, seed)], targets, retainGraph || createGraph, createGraph);
+        for (int i = 0; i < found.Length; i++)
+        {
+            if (found[i] is { } part)
+                targets![i].Leaf!.Accumulate(part, createGraph);
+        }
         if (gradient is null && !createGraph)
             seed.Dispose();
     }

@@ -25,6 +25,12 @@ public sealed record DataLoaderSettings
     /// <summary>What becomes of each row's input, if anything; what it draws depends on <see cref="Seed"/>, the number of the pass and the row alone.</summary>
     public ITransform? Transform { get; init; }
 
+    /// <summary>
+    /// Further transforms, each of which makes another view of the same rows, <see cref="Batch.Views"/>, with random numbers of its own: a strong
+    /// augmentation beside a weak one.
+    /// </summary>
+    public IReadOnlyList<ITransform> Views { get; init; } = [];
+
     /// <summary>The most threads that transform rows, and decode images of their own sizes; 0 is a thread a core. What is loaded does not depend on it.</summary>
     public int Workers { get; init; }
 
@@ -86,6 +92,9 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
+    /// <summary>A loader of all rows of the same data in their order, transformed as here, without further views: what is measured on the whole of a domain.</summary>
+    public DataLoader InOrder() => new(data, Settings with { Shuffle = false, DropLast = false, Views = [] }, device);
+
     /// <summary>The rows of a pass in their order.</summary>
     internal int[] Order(int epoch) => Settings.Shuffle
         ? new Generator(unchecked(Settings.Seed * 0x9E3779B97F4A7C15UL + (ulong)epoch + 1)).Permutation(data.Count)
@@ -97,7 +106,25 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         int start = batch * Settings.BatchSize;
         var rows = order.AsSpan(start, Math.Min(Settings.BatchSize, order.Length - start));
         var threads = new ParallelOptions { CancellationToken = ended, MaxDegreeOfParallelism = Settings.Workers == 0 ? Environment.ProcessorCount : Settings.Workers };
-        return Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch, threads) : data.Read(rows, device);
+        var read = Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch, threads) : data.Read(rows, device);
+        if (Settings.Views.Count == 0)
+            return read;
+        var views = new List<Tensor>();
+        try
+        {
+            foreach (var view in Settings.Views)
+            {
+                var seen = Transformed.Read(data, rows, device, view, Settings.Seed + (ulong)views.Count + 1, epoch, threads);
+                seen.Target.Dispose();
+                views.Add(seen.Input);
+            }
+            return read with { Views = views };
+        }
+        catch
+        {
+            (read with { Views = views }).Dispose();
+            throw;
+        }
     }
 
     private IEnumerator<Batch> Direct(int[] order, int epoch)
@@ -152,62 +179,5 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         {
             writer.Complete(e);
         }
-    }
-}
-
-/// <summary>
-/// Pairs batches of two domains of unequal lengths: a pass is as long as the longer one, the shorter begins anew as often as it must. The targets of the
-/// target domain are dropped before anybody sees them.
-/// </summary>
-/// <param name="source">The source domain's batches.</param>
-/// <param name="target">The target domain's batches.</param>
-public sealed class PairedLoader(DataLoader source, DataLoader target) : IEnumerable<PairedBatch>, IPassed
-{
-    /// <summary>Pairs of a pass.</summary>
-    public int Count => source.Count == 0 || target.Count == 0 ? 0 : Math.Max(source.Count, target.Count);
-
-    int[] IPassed.Passes { get => [source.Epoch, target.Epoch]; set => (source.Epoch, target.Epoch) = (value[0], value[1]); }
-
-    /// <summary>Begins the next pass.</summary>
-    public IEnumerator<PairedBatch> GetEnumerator()
-    {
-        IEnumerator<Batch> left = source.GetEnumerator(), right = target.GetEnumerator();
-        try
-        {
-            for (int pair = 0; pair < Count; pair++)
-            {
-                var batch = Next(source, ref left);
-                Batch unlabelled;
-                try
-                {
-                    unlabelled = Next(target, ref right);
-                }
-                catch
-                {
-                    batch.Dispose();
-                    throw;
-                }
-                unlabelled.Target.Dispose();
-                yield return new(batch, unlabelled.Input);
-            }
-        }
-        finally
-        {
-            left.Dispose();
-            right.Dispose();
-        }
-    }
-
-    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
-
-    private static Batch Next(DataLoader loader, ref IEnumerator<Batch> batches)
-    {
-        if (!batches.MoveNext())
-        {
-            batches.Dispose();
-            batches = loader.GetEnumerator();
-            batches.MoveNext();
-        }
-        return batches.Current;
     }
 }

@@ -31,24 +31,16 @@ internal interface IRows
 /// <param name="Target">[N, ...], for classes Int32 [N].</param>
 public sealed record Batch(Tensor Input, Tensor Target) : IDisposable
 {
+    /// <summary>Further views of the same inputs, each [N, ...], as <see cref="DataLoaderSettings.Views"/> wants them.</summary>
+    public IReadOnlyList<Tensor> Views { get; init; } = [];
+
     /// <inheritdoc/>
     public void Dispose()
     {
         Input.Dispose();
         Target.Dispose();
-    }
-}
-
-/// <summary>A batch of each domain: source with targets, target without.</summary>
-/// <param name="Source">Inputs and targets of the source domain.</param>
-/// <param name="TargetInput">Inputs of the target domain, [M, ...].</param>
-public sealed record PairedBatch(Batch Source, Tensor TargetInput) : IDisposable
-{
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        Source.Dispose();
-        TargetInput.Dispose();
+        foreach (var view in Views)
+            view.Dispose();
     }
 }
 

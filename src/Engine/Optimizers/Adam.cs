@@ -41,9 +41,9 @@ public class Adam : Optimizer
         (this.beta2, this.epsilon, this.amsGrad, this.decoupled) = (beta2, epsilon, amsGrad, decoupled);
     }
 
-    private protected override IReadOnlyList<string> Buffers => amsGrad ? ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] : ["exp_avg", "exp_avg_sq"];
+    internal override IReadOnlyList<string> BuffersOf(ParameterGroup group) => amsGrad ? ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] : ["exp_avg", "exp_avg_sq"];
 
-    private protected override void Update(ParameterGroup group, State state, Tensor parameter, Slice gradient) => Updates.Adam(
+    internal override void Update(ParameterGroup group, State state, Tensor parameter, Slice gradient) => Updates.Adam(
         parameter.Device.Compute,
         new(group.LearningRate, group.Momentum, beta2, epsilon, group.WeightDecay, state.Step, decoupled ? 1 : 0, amsGrad ? 1 : 0),
         parameter.Slice, gradient, state.Buffer(0, parameter), state.Buffer(1, parameter), state.Buffer(2, parameter));

@@ -25,8 +25,8 @@ public abstract class Optimizer
     /// <summary>The groups, in the order in which they were added.</summary>
     public IReadOnlyList<ParameterGroup> Groups => groups;
 
-    /// <summary>The names of the tensors that are kept for each parameter.</summary>
-    private protected abstract IReadOnlyList<string> Buffers { get; }
+    /// <summary>The names of the tensors that are kept for each parameter of a group.</summary>
+    internal abstract IReadOnlyList<string> BuffersOf(ParameterGroup group);
 
     /// <summary>Adds parameters, such as those just unfrozen.</summary>
     /// <param name="group">The parameters and their settings.</param>
@@ -77,7 +77,7 @@ public abstract class Optimizer
                 if (parameter.Grad is not { } gradient)
                     continue;
                 if (!states.TryGetValue(parameter, out var state))
-                    states[parameter] = state = new State(NewBuffers(parameter));
+                    states[parameter] = state = new State(NewBuffers(parameter, BuffersOf(group).Count));
                 state.Step++;
                 using var dense = new Dense(gradient);
                 Update(group, state, parameter, dense.Slice);
@@ -106,6 +106,7 @@ public abstract class Optimizer
         int number = 0;
         for (int g = 0; g < groups.Count; g++)
         {
+            var buffers = BuffersOf(groups[g]);
             foreach (var (name, value) in Settings(groups[g]))
                 result[$"groups.{g}.{name}"] = Tensor.Scalar(value);
             foreach (var parameter in groups[g].Parameters)
@@ -113,8 +114,8 @@ public abstract class Optimizer
                 if (states.TryGetValue(parameter, out var state))
                 {
                     result[$"state.{number}.step"] = Tensor.Scalar(state.Step);
-                    for (int i = 0; i < Buffers.Count; i++)
-                        result[$"state.{number}.{Buffers[i]}"] = state.Buffers[i];
+                    for (int i = 0; i < buffers.Count; i++)
+                        result[$"state.{number}.{buffers[i]}"] = state.Buffers[i];
                 }
                 number++;
             }
@@ -134,16 +135,17 @@ public abstract class Optimizer
         for (int g = 0; g < groups.Count; g++)
         {
             var names = Settings(groups[g]);
+            var kept = BuffersOf(groups[g]);
             for (int i = 0; i < names.Length; i++)
                 settings[g, i] = Wanted(state, $"groups.{g}.{names[i].Name}").Item();
             foreach (var parameter in groups[g].Parameters)
             {
                 if (state.TryGetValue($"state.{number}.step", out var step))
                 {
-                    var buffers = new Tensor[Buffers.Count];
+                    var buffers = new Tensor[kept.Count];
                     for (int i = 0; i < buffers.Length; i++)
                     {
-                        string name = $"state.{number}.{Buffers[i]}";
+                        string name = $"state.{number}.{kept[i]}";
                         var buffer = Wanted(state, name);
                         if (buffer.Shape != parameter.Shape || buffer.ElementType != parameter.ElementType)
                             throw new ArgumentException($"{GetType().Name}.LoadStateDict: {name} is {buffer.ElementType}{buffer.Shape}, its parameter {parameter.ElementType}{parameter.Shape}.", nameof(state));
@@ -167,21 +169,21 @@ public abstract class Optimizer
     }
 
     /// <summary>One update of one parameter in place.</summary>
-    private protected abstract void Update(ParameterGroup group, State state, Tensor parameter, Kernels.Slice gradient);
+    internal abstract void Update(ParameterGroup group, State state, Tensor parameter, Kernels.Slice gradient);
 
     private static (string Name, double Value)[] Settings(ParameterGroup group) =>
         [("learning_rate", group.LearningRate), ("initial_learning_rate", group.InitialLearningRate), ("weight_decay", group.WeightDecay), ("momentum", group.Momentum)];
 
-    private Tensor[] NewBuffers(Tensor parameter)
+    private static Tensor[] NewBuffers(Tensor parameter, int count)
     {
-        var buffers = new Tensor[Buffers.Count];
+        var buffers = new Tensor[count];
         for (int i = 0; i < buffers.Length; i++)
             buffers[i] = Tensor.Zeros(parameter.Shape, parameter.Device, parameter.ElementType).KeepAlive();
         return buffers;
     }
 
     /// <summary>What is kept for one parameter.</summary>
-    private protected sealed class State(Tensor[] buffers)
+    internal sealed class State(Tensor[] buffers)
     {
         /// <summary>Updates so far, the present one included.</summary>
         public int Step { get; set; }

@@ -34,7 +34,7 @@ public sealed class RmsProp : Optimizer
         (this.alpha, this.epsilon, this.centered, keepsVelocity) = (alpha, epsilon, centered, momentum != 0 || Groups.Any(group => group.Momentum != 0));
     }
 
-    private protected override IReadOnlyList<string> Buffers => (centered, keepsVelocity) switch
+    internal override IReadOnlyList<string> BuffersOf(ParameterGroup group) => (centered, keepsVelocity) switch
     {
         (false, false) => ["square_avg"],
         (true, false) => ["square_avg", "grad_avg"],
@@ -42,7 +42,7 @@ public sealed class RmsProp : Optimizer
         _ => ["square_avg", "grad_avg", "momentum_buffer"],
     };
 
-    private protected override void Update(ParameterGroup group, State state, Tensor parameter, Slice gradient) => Updates.RmsProp(
+    internal override void Update(ParameterGroup group, State state, Tensor parameter, Slice gradient) => Updates.RmsProp(
         parameter.Device.Compute,
         new(group.LearningRate, alpha, epsilon, group.WeightDecay, keepsVelocity ? group.Momentum : 0, centered ? 1 : 0),
         parameter.Slice, gradient, state.Buffer(0, parameter), state.Buffer(centered ? 1 : -1, parameter), state.Buffer(!keepsVelocity ? -1 : centered ? 2 : 1, parameter));

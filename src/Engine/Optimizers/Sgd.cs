@@ -34,9 +34,9 @@ public sealed class Sgd : Optimizer
         (this.dampening, this.nesterov, keepsVelocity) = (dampening, nesterov, momentum != 0 || Groups.Any(group => group.Momentum != 0));
     }
 
-    private protected override IReadOnlyList<string> Buffers => keepsVelocity ? ["momentum_buffer"] : [];
+    internal override IReadOnlyList<string> BuffersOf(ParameterGroup group) => keepsVelocity ? ["momentum_buffer"] : [];
 
-    private protected override void Update(ParameterGroup group, State state, Tensor parameter, Slice gradient) => Updates.Sgd(
+    internal override void Update(ParameterGroup group, State state, Tensor parameter, Slice gradient) => Updates.Sgd(
         parameter.Device.Compute,
         new(group.LearningRate, keepsVelocity ? group.Momentum : 0, dampening, group.WeightDecay, nesterov ? 1 : 0, state.Step == 1 ? 1 : 0),
         parameter.Slice, gradient, state.Buffer(0, parameter));

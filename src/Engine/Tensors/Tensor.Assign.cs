@@ -36,4 +36,14 @@ public sealed partial class Tensor
         }
         Grad?.Become(conversion);
     }
+
+    /// <summary>Trades memory with a tensor of this shape; every holder of either sees that. What a graph saved keeps the memory that it had. For leaves.</summary>
+    internal void Exchange(Tensor other)
+    {
+        Check.That(other.Shape == Shape, $"Exchange: {other.Shape} can't take the place of {Shape}.");
+        (storage, other.storage) = (other.storage, storage);
+        (strides, other.strides) = (other.strides, strides);
+        (Offset, other.Offset) = (other.Offset, Offset);
+        (ElementType, other.ElementType) = (other.ElementType, ElementType);
+    }
 }

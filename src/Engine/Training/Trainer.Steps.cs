@@ -69,25 +69,15 @@ public partial class Trainer<TBatch>
         return !stopAsked;
     }
 
-    /// <summary>One update of the weights by the mean gradient of the batches.</summary>
+    /// <summary>One update of the weights by the mean gradient of the batches, or the several updates of one batch.</summary>
     private void RunStep(List<TBatch> group)
     {
         try
         {
-            foreach (var batch in group)
-            {
-                using var scope = new TensorScope();
-                var result = step(batch);
-                Check.That(result.Loss.Elements == 1, $"Trainer: the loss {result.Loss.Shape} is no scalar. Reduce it with Mean() or Sum().");
-                (group.Count == 1 ? result.Loss : result.Loss / group.Count).Backward();
-                unread.Add((result.Loss.Detach().KeepAlive(), result.Output is { Rank: > 0 } output ? output.Shape[0] : 1));
-                Discard(batch);
-            }
-            if (Settings.ClipValue is { } value)
-                GradientClipping.ByValue(Optimizer.Groups.SelectMany(its => its.Parameters), value);
-            if (Settings.ClipNorm is { } norm)
-                GradientClipping.ByNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
-            Optimizer.Step();
+            if (updates is not null)
+                RunUpdates(group[0]);
+            else
+                RunBatches(group);
         }
         finally
         {
@@ -97,6 +87,53 @@ public partial class Trainer<TBatch>
         Step++;
         batchesDone += group.Count;
     }
+
+    private void RunBatches(List<TBatch> group)
+    {
+        foreach (var batch in group)
+        {
+            using var scope = new TensorScope();
+            var result = step!(batch);
+            CheckScalar(result.Loss);
+            (group.Count == 1 ? result.Loss : result.Loss / group.Count).Backward();
+            unread.Add((result.Loss.Detach().KeepAlive(), result.Output is { Rank: > 0 } output ? output.Shape[0] : 1));
+            Discard(batch);
+        }
+        Update();
+    }
+
+    private void RunUpdates(TBatch batch)
+    {
+        using var scope = new TensorScope();
+        Tensor? reported = null;
+        foreach (var update in updates!(batch))
+        {
+            CheckScalar(update.Loss);
+            update.Loss.Backward(inputs: update.Parts is null ? null : [.. update.Parts.SelectMany(part => part.Parameters()).Where(parameter => parameter.RequiresGrad)]);
+            if (update.IsReported)
+            {
+                var loss = update.Loss.Detach();
+                reported = reported is null ? loss : reported + loss;
+            }
+            Update();
+            Optimizer.ZeroGrad();
+        }
+        if (reported is not null)
+            unread.Add((reported.KeepAlive(), 1));
+        Discard(batch);
+    }
+
+    /// <summary>Changes the weights by the gradients that they have.</summary>
+    private void Update()
+    {
+        if (Settings.ClipValue is { } value)
+            GradientClipping.ByValue(Optimizer.Groups.SelectMany(its => its.Parameters), value);
+        if (Settings.ClipNorm is { } norm)
+            GradientClipping.ByNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
+        Optimizer.Step();
+    }
+
+    private static void CheckScalar(Tensor loss) => Check.That(loss.Elements == 1, $"Trainer: the loss {loss.Shape} is no scalar. Reduce it with Mean() or Sum().");
 
     private void AfterStep(IProgress<TrainingProgress>? progress, Stopwatch clock)
     {

@@ -26,7 +26,8 @@ public readonly record struct StepResult(Tensor Loss, Tensor? Output = null, Ten
 /// </remarks>
 public partial class Trainer<TBatch> : ITrainingRun
 {
-    private readonly Func<TBatch, StepResult> step;
+    private readonly Func<TBatch, StepResult>? step;
+    private readonly Func<TBatch, IEnumerable<TrainingUpdate>>? updates;
     private readonly List<(Tensor Loss, int Rows)> unread = [];
     private MeanLoss epochLoss = new(), reportLoss = new();
     private EarlyStopping? stopping;
@@ -44,6 +45,18 @@ public partial class Trainer<TBatch> : ITrainingRun
         ArgumentNullException.ThrowIfNull(optimizer);
         ArgumentNullException.ThrowIfNull(step);
         (Model, Optimizer, this.step) = (model, optimizer, step);
+    }
+
+    /// <summary>A training whose steps have several updates, as of networks that play against each other.</summary>
+    /// <param name="model">What is put into training mode, validated, saved. It may hold several networks.</param>
+    /// <param name="optimizer">Updates the weights.</param>
+    /// <param name="updates">The updates of a batch; each is done before the next is asked for, which thus sees the new weights.</param>
+    public Trainer(Module model, Optimizer optimizer, Func<TBatch, IEnumerable<TrainingUpdate>> updates)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        ArgumentNullException.ThrowIfNull(updates);
+        (Model, Optimizer, this.updates) = (model, optimizer, updates);
     }
 
     /// <summary>What is trained.</summary>
@@ -104,6 +117,8 @@ public partial class Trainer<TBatch> : ITrainingRun
     {
         ArgumentNullException.ThrowIfNull(batches);
         Settings.Check();
+        if (updates is not null && Settings.AccumulationSteps > 1)
+            throw new ArgumentException($"Trainer: AccumulationSteps is {Settings.AccumulationSteps}, but steps of several updates take one batch each. Use larger batches.");
         var clock = Stopwatch.StartNew();
         var records = new List<TrainingProgress>();
         stopAsked = false;

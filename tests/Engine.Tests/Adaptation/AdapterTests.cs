@@ -32,7 +32,7 @@ public class AdapterTests
         Assert.ThrowsAny<OperationCanceledException>(() => adapter.Fit(pairs, new() { Steps = 5 }, cancellation: source.Token));
     }
 
-    private static double Distance(IAdaptationMethod method)
+    private static double Distance(AdaptationMethod method)
     {
         var (adapter, pairs) = Make(method);
         adapter.Fit(pairs, new() { Steps = 150 });
@@ -42,19 +42,18 @@ public class AdapterTests
 
     private static (float[] Weights, double Loss) Train(string name)
     {
-        IAdaptationMethod method = name switch
+        AdaptationMethod method = name switch
         {
-            "mk-mmd" => new DiscrepancyMethod(name, new MaximumMeanDiscrepancy(), 1, GradientReversal.Warmup),
+            "mk-mmd" => new DiscrepancyMethod(name, new MaximumMeanDiscrepancy(), 1, WeightSchedule.Ganin),
             "coral" => new DiscrepancyMethod(name, new DeepCoral(), 10),
             _ => new DomainAdversary(new Linear(8, 1, generator: new Generator(9))),
         };
         var (adapter, pairs) = Make(method);
-        adapter.Fit(pairs, new() { Steps = 30 });
-        using var batch = pairs.First();
-        return ([.. adapter.Features.Parameters().SelectMany(p => p.ToArray<float>())], adapter.Loss(batch, 1).Item());
+        var result = adapter.Fit(pairs, new() { Steps = 32 });
+        return ([.. adapter.Features.Parameters().SelectMany(p => p.ToArray<float>())], result.Epochs[^1].Loss);
     }
 
-    private static (Adapter, PairedLoader) Make(IAdaptationMethod method)
+    private static (Adapter, DomainLoader) Make(AdaptationMethod method)
     {
         var generator = new Generator(3);
         var features = new Sequential(new Linear(2, 16, generator: generator), new Function(x => x.Tanh()), new Linear(16, 8, generator: generator));
@@ -63,7 +62,7 @@ public class AdapterTests
         var (input, _) = Points(90, 2, 1);
         var target = new TensorDataset(input, Tensor.Full([90], 77, type: ElementType.Int32));
         var (x, y) = Points(128, 1, 0);
-        return (adapter, new PairedLoader(new DataLoader(new TensorDataset(x, y), new() { BatchSize = 32, Shuffle = true }), new DataLoader(target, new() { BatchSize = 32, Shuffle = true, DropLast = true })));
+        return (adapter, new DomainLoader(new DataLoader(new TensorDataset(x, y), new() { BatchSize = 32, Shuffle = true }), new DataLoader(target, new() { BatchSize = 32, Shuffle = true, DropLast = true })));
     }
 
     private static (Tensor Input, Tensor Label) Points(int n, int seed, double shift)

@@ -87,8 +87,8 @@ public class DiscrepancyTests
         Assert.Equal([1f, -2f], y.ToArray<float>());
         (y * Tensor.From([2f, 4f])).Sum().Backward();
         Assert.Equal([-0.5f, -1f], x.Grad!.ToArray<float>());
-        Assert.Equal(0, GradientReversal.Warmup(0));
-        Assert.Equal(0.9999092, GradientReversal.Warmup(1), 6);
+        Assert.Equal(0, WeightSchedule.Ganin(0));
+        Assert.Equal(0.9999092, WeightSchedule.Ganin(1), 6);
         Assert.Throws<ArgumentOutOfRangeException>(() => x.ReverseGradient(-1));
     }
 

@@ -106,19 +106,19 @@ public sealed class LoaderTests
     {
         using var device = Device.Open("cpu");
         DataLoader source = new(new Numbers(10), new() { BatchSize = 4 }, device), target = new(new Numbers(3), new() { BatchSize = 2, Prefetch = 2 }, device);
-        var pairs = new PairedLoader(source, target);
+        var pairs = new DomainLoader(source, target);
         var seen = new List<string>();
         foreach (var pair in pairs)
         {
-            seen.Add($"{string.Join(",", pair.Source.Target.ToArray<int>())} with {string.Join(",", pair.TargetInput.ToArray<float>())}");
+            seen.Add($"{string.Join(",", pair.Sources[0].Target.ToArray<int>())} with {string.Join(",", pair.TargetInput!.ToArray<float>())}");
             pair.Dispose();
         }
         Assert.Equal(["0,1,2,3 with 0,1", "4,5,6,7 with 2", "8,9 with 0,1"], seen);
         Assert.Equal(0, device.LiveBytes);
-        Assert.Empty(new PairedLoader(source, new(new Numbers(0))));
+        Assert.Empty(new DomainLoader(source, new(new Numbers(0))));
         Assert.Throws<DataFormatException>(() =>
         {
-            foreach (var pair in new PairedLoader(source, new(new Numbers(6, bad: 5), new() { BatchSize = 2 }, device)))
+            foreach (var pair in new DomainLoader(source, new(new Numbers(6, bad: 5), new() { BatchSize = 2 }, device)))
                 pair.Dispose();
         });
         Assert.Equal(0, device.LiveBytes);

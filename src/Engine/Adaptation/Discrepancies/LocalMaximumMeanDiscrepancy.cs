@@ -16,7 +16,7 @@ public sealed class LocalMaximumMeanDiscrepancy : WeightedMethod
     private readonly bool commonClasses;
 
     /// <param name="weight">What it weighs against the classification loss.</param>
-    /// <param name="schedule">A factor of the weight by progress; <see cref="GradientReversal.Warmup"/>, as the paper has it, if null.</param>
+    /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/>, as the paper has it, if null.</param>
     /// <param name="kernel">The kernel; the mean of five Gaussians, as in <see cref="MaximumMeanDiscrepancy"/>, if null.</param>
     public LocalMaximumMeanDiscrepancy(double weight = 0.5, Func<double, double>? schedule = null, SampleKernel? kernel = null)
         : this(weight, schedule, kernel ?? new GaussianKernel(), commonClasses: false)
@@ -24,11 +24,11 @@ public sealed class LocalMaximumMeanDiscrepancy : WeightedMethod
     }
 
     private LocalMaximumMeanDiscrepancy(double weight, Func<double, double>? schedule, SampleKernel kernel, bool commonClasses)
-        : base("dsan", weight, schedule ?? GradientReversal.Warmup) => (this.kernel, this.commonClasses) = (kernel, commonClasses);
+        : base("dsan", weight, schedule ?? WeightSchedule.Ganin) => (this.kernel, this.commonClasses) = (kernel, commonClasses);
 
     /// <summary>DeepDA's: the mean is over the classes that are both among the source's labels and the target's most probable classes; the kernel is <see cref="GaussianKernel.DeepDa"/>.</summary>
     /// <param name="weight">What it weighs against the classification loss.</param>
-    /// <param name="schedule">A factor of the weight by progress; <see cref="GradientReversal.Warmup"/> if null.</param>
+    /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     public static LocalMaximumMeanDiscrepancy DeepDa(double weight = 0.5, Func<double, double>? schedule = null) => new(weight, schedule, GaussianKernel.DeepDa(), commonClasses: true);
 
     /// <summary>Measures.</summary>

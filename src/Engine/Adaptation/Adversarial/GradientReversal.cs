@@ -1,6 +1,6 @@
 namespace TransferEngine.Adaptation;
 
-/// <summary>The gradient-reversal layer, and the schedule of its weight.</summary>
+/// <summary>The gradient-reversal layer.</summary>
 /// <remarks>Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17 (2016), section 4.2.</remarks>
 public static class GradientReversal
 {
@@ -16,8 +16,4 @@ public static class GradientReversal
             throw new ArgumentOutOfRangeException(nameof(weight), weight, "ReverseGradient: the weight is 0 or more; it is negated here.");
         return Graph.Record("ReverseGradient", x.Alias(), [x], [], (gradient, _) => [gradient * -weight]);
     }
-
-    /// <summary>The weight that grows from 0 to 1: 2 / (1 + exp(-10 p)) - 1.</summary>
-    /// <param name="progress">The part p of the training that is done, from 0 to 1.</param>
-    public static double Warmup(double progress) => 2 / (1 + Math.Exp(-10 * Math.Clamp(progress, 0, 1))) - 1;
 }
