@@ -25,6 +25,9 @@ public sealed record DataLoaderSettings
     /// <summary>What becomes of each row's input, if anything; what it draws depends on <see cref="Seed"/>, the number of the pass and the row alone.</summary>
     public ITransform? Transform { get; init; }
 
+    /// <summary>What becomes of each whole batch after that, if anything, such as <see cref="MixUp"/>; <see cref="Views"/> stay as they are.</summary>
+    public IBatchTransform? BatchTransform { get; init; }
+
     /// <summary>
     /// Further transforms, each of which makes another view of the same rows, <see cref="Batch.Views"/>, with random numbers of its own: a strong
     /// augmentation beside a weak one.
@@ -107,6 +110,11 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         var rows = order.AsSpan(start, Math.Min(Settings.BatchSize, order.Length - start));
         var threads = new ParallelOptions { CancellationToken = ended, MaxDegreeOfParallelism = Settings.Workers == 0 ? Environment.ProcessorCount : Settings.Workers };
         var read = Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch, threads) : data.Read(rows, device);
+        if (Settings.BatchTransform is { } whole)
+        {
+            using var plain = read;
+            read = whole.Apply(plain, Transformed.Random(~Settings.Seed, epoch, batch));
+        }
         if (Settings.Views.Count == 0)
             return read;
         var views = new List<Tensor>();

@@ -68,6 +68,31 @@ public sealed class Generator(ulong seed = 0)
         return (int)(low + Math.Floor(NextDouble() * ((long)high - low)));
     }
 
+    /// <summary>One number in [0, 1] of the Beta distribution: the share that a Gamma variable has in its sum with another.</summary>
+    /// <param name="alpha">Its first parameter, above 0; greater ones move the number towards 1.</param>
+    /// <param name="beta">Its second, towards 0.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A parameter is not above 0, or not finite.</exception>
+    public double NextBeta(double alpha, double beta)
+    {
+        // In logarithms, for both variables of parameters near 0 can be too small for a double.
+        double first = LogOfGamma(nameof(alpha), alpha), second = LogOfGamma(nameof(beta), beta);
+        return 1 / (1 + Math.Exp(second - first));
+    }
+
+    /// <summary>The logarithm of a Gamma variable: Marsaglia and Tsang, ACM TOMS 26 (2000), and for a shape below 1 one of shape + 1 times u^(1 / shape).</summary>
+    private double LogOfGamma(string name, double shape)
+    {
+        if (!(shape > 0 && double.IsFinite(shape)))
+            throw new ArgumentOutOfRangeException(name, shape, "Generator.NextBeta: a parameter is above 0, and finite.");
+        double less = shape < 1 ? Math.Max(double.MinValue, Math.Log(1 - NextDouble()) / shape) : 0, d = (shape < 1 ? shape + 1 : shape) - 1 / 3.0, c = 1 / Math.Sqrt(9 * d);
+        while (true)
+        {
+            double normal = Math.Sqrt(-2 * Math.Log(1 - NextDouble())) * Math.Cos(2 * Math.PI * NextDouble()), root = 1 + c * normal, cube = root * root * root;
+            if (cube > 0 && Math.Log(1 - NextDouble()) < 0.5 * normal * normal + d * (1 - cube + Math.Log(cube)))
+                return less + Math.Log(d * cube);
+        }
+    }
+
     /// <summary>The state for a kernel that uses so many counters; this stream goes on after them.</summary>
     internal PhiloxState Take(ulong counters)
     {

@@ -22,22 +22,28 @@ public enum LossReduction
 public sealed partial class Tensor
 {
     /// <summary>
-    /// Takes the cross-entropy of logits with target classes: -log softmax(x)[target], in one pass without forming the softmax.
+    /// Takes the cross-entropy of logits with target classes: -log softmax(x)[target], in one pass without forming the softmax. Or with probabilities t of
+    /// the classes, as <see cref="Data.Transforms.MixUp"/> makes them: -Σ t log softmax(x) over the classes.
     /// </summary>
-    /// <param name="target">Classes, Int32 [N] (or [N, d...]).</param>
-    /// <param name="weight">A weight for each class, [C]; 1 if null. Under <see cref="LossReduction.Mean"/> the sum is divided by the targets' weights.</param>
-    /// <param name="ignoreIndex">A target that counts for nothing.</param>
+    /// <param name="target">Classes, Int32 [N] (or [N, d...]), or probabilities of the logits' type and shape.</param>
+    /// <param name="weight">
+    /// A weight for each class, [C]; 1 if null. Under <see cref="LossReduction.Mean"/> the sum is divided by the weights of target classes; with
+    /// probabilities by the number of rows.
+    /// </param>
+    /// <param name="ignoreIndex">A target that counts for nothing; below 0 with probabilities, which have none.</param>
     /// <param name="labelSmoothing">The share of the target that is spread evenly over all classes, from 0 to 1.</param>
     /// <param name="reduction">How the losses become one.</param>
-    /// <returns>A scalar, or losses of the target's shape.</returns>
+    /// <returns>A scalar, or a loss for each row, [N] (or [N, d...]).</returns>
     /// <exception cref="ShapeException">This is not [N, C] or [N, C, d...], or the target or weights are not of the matching shape.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is no class (checked on the CPU; elsewhere its loss is NaN), or the smoothing is out of range.</exception>
-    /// <remarks>Gradient: softmax(x) minus the (smoothed) target, weighted. Szegedy et al. 2016, section 7, for smoothing.</remarks>
+    /// <remarks>Gradient: softmax(x) minus the (smoothed) target, weighted; probabilities get one as well. Szegedy et al. 2016, section 7, for smoothing.</remarks>
     public Tensor CrossEntropy(Tensor target, Tensor? weight = null, int ignoreIndex = -100, double labelSmoothing = 0, LossReduction reduction = LossReduction.Mean)
     {
         ArgumentNullException.ThrowIfNull(target);
         if (labelSmoothing is not (>= 0 and <= 1))
             throw new ArgumentOutOfRangeException(nameof(labelSmoothing), labelSmoothing, "CrossEntropy: label smoothing is between 0 and 1.");
+        if (target.ElementType != ElementType.Int32)
+            return CrossEntropyWithProbabilities(target, weight, ignoreIndex, labelSmoothing, reduction);
         CheckClasses("CrossEntropy", target, weight, ignoreIndex);
         var logits = ClassesLast();
         int classes = Shape[1], rows = target.Elements;
@@ -62,6 +68,19 @@ public sealed partial class Tensor
             LossReduction.Sum => losses.Sum(),
             _ => losses.Sum() / rowWeights.Sum(),
         };
+    }
+
+    private Tensor CrossEntropyWithProbabilities(Tensor target, Tensor? weight, int ignoreIndex, double smoothing, LossReduction reduction)
+    {
+        Check.Alike("CrossEntropy", this, target);
+        Check.That(Rank >= 2 && target.Shape == Shape, $"CrossEntropy: logits {Shape} and probabilities {target.Shape} do not match: wanted [N, C] or [N, C, d...] for both.");
+        CheckWeights("CrossEntropy", weight);
+        if (ignoreIndex >= 0)
+            throw new ArgumentOutOfRangeException(nameof(ignoreIndex), ignoreIndex, "CrossEntropy: probabilities name no class that could be ignored. Give rows of zeros for what counts for nothing.");
+        var losses = LogSoftmax(1) * (smoothing == 0 ? target : target * (1 - smoothing) + smoothing / Shape[1]);
+        if (weight is not null)
+            losses *= weight.Reshape([Shape[1], .. Enumerable.Repeat(1, Rank - 2)]);
+        return (-losses.Sum([1])).Reduced(reduction);
     }
 
     /// <summary>Takes minus the log-probability of target classes.</summary>
@@ -157,11 +176,7 @@ public sealed partial class Tensor
         Check.SameDevice(operation, this, target);
         Check.That(Rank >= 2 && Shape.Owning([Shape[0], .. Shape.ToArray()[2..]]) == target.Shape,
             $"{operation}: logits {Shape} and target {target.Shape} do not match: wanted [N, C] with [N], or [N, C, d...] with [N, d...].");
-        if (weight is not null)
-        {
-            Check.Alike(operation, this, weight);
-            Check.That(weight.Shape == [Shape[1]], $"{operation}: class weights {weight.Shape} for {Shape[1]} classes; wanted [{Shape[1]}].");
-        }
+        CheckWeights(operation, weight);
         if (!Device.Compute.IsDirect)
             return;
         foreach (int label in target.ToArray<int>())
@@ -169,6 +184,14 @@ public sealed partial class Tensor
             if (label != ignoreIndex && (label < 0 || label >= Shape[1]))
                 throw new ArgumentOutOfRangeException(nameof(target), label, $"{operation}: target {label} is none of the {Shape[1]} classes of {Shape}, which are numbered from 0.");
         }
+    }
+
+    private void CheckWeights(string operation, Tensor? weight)
+    {
+        if (weight is null)
+            return;
+        Check.Alike(operation, this, weight);
+        Check.That(weight.Shape == [Shape[1]], $"{operation}: class weights {weight.Shape} for {Shape[1]} classes; wanted [{Shape[1]}].");
     }
 
     /// <summary>The value of each row at its target, and the weight of the row; both 0 where the target is ignored.</summary>

@@ -12,6 +12,12 @@ internal sealed class LossRows : RowFamily
         Classes("CrossEntropy", "images", [[2, 3, 4], [2, 4]], x => x[0].CrossEntropy(x[1]), r => CrossEntropy(Last(r[0]), r[1], null, 0).Mean),
         Classes("CrossEntropy", "ignoring", [[5, 3], [5]], x => x[0].CrossEntropy(x[1], ignoreIndex: 1), r => CrossEntropy(r[0], r[1], null, 0, ignored: 1).Mean),
         Classes("CrossEntropy", "weighted", [[5, 3], [5], [3]], x => x[0].CrossEntropy(x[1], x[2].Detach(), labelSmoothing: 0.1), r => CrossEntropy(r[0], r[1], r[2], 0.1).Mean),
+        Shares("", [[3, 5], [3, 5]], x => x[0].CrossEntropy(x[1]), r => Soft(r, 0).Mean),
+        Shares("one", [[1, 2], [1, 2]], x => x[0].CrossEntropy(x[1]), r => Soft(r, 0).Mean),
+        Shares("large", [[40, 1003], [40, 1003]], x => x[0].CrossEntropy(x[1], reduction: LossReduction.Sum), r => Soft(r, 0).Sum),
+        Shares("smoothed", [[4, 6], [4, 6]], x => x[0].CrossEntropy(x[1], labelSmoothing: 0.2, reduction: LossReduction.None), r => Soft(r, 0.2).Each),
+        Shares("images", [[2, 3, 4], [2, 3, 4]], x => x[0].CrossEntropy(x[1]), r => Soft([Last(r[0]), Last(r[1])], 0).Mean),
+        Shares("weighted", [[5, 3], [5, 3], [3]], x => x[0].CrossEntropy(x[1], x[2].Detach(), labelSmoothing: 0.1), r => Soft(r, 0.1).Mean),
         Classes("NllLoss", "", [[5, 3], [5]], x => x[0].NllLoss(x[1]), r => Nll(r[0], r[1])),
         .. OperatorRow.Binary("MseLoss", (a, b) => a.MseLoss(b, LossReduction.None), (a, b) => (a - b) * (a - b)),
         .. OperatorRow.Binary("L1Loss", (a, b) => a.L1Loss(b, LossReduction.Sum).Reshape(1), (a, b) => 0).Where(row => row.Inputs[0].Length == 2 && row.Inputs[0][0] == 3).Select(row => row with { Reference = r => Total(r[0].Zip(r[1], (a, b) => Math.Abs(a - b))) }),
@@ -53,6 +59,25 @@ internal sealed class LossRows : RowFamily
         Range = (0, 1),
         Domain = (value, input) => input switch { 1 => Math.Floor(value * shapes[0][1] * 0.999), 2 => value + 0.2, _ => 4 * value - 2 },
     };
+
+    /// <summary>Cross-entropy with probabilities, the second input.</summary>
+    private static OperatorRow Shares(string what, int[][] shapes, Func<Tensor[], Tensor> expression, Func<NdArray[], NdArray> reference) => new("CrossEntropy", ("probabilities " + what).Trim(), shapes, expression, reference)
+    {
+        Still = [2],
+        Domain = (value, input) => input == 0 ? value : 0.1 + (value + 2) / 4,
+    };
+
+    private static (NdArray Each, NdArray Sum, NdArray Mean) Soft(NdArray[] r, double smoothing)
+    {
+        int n = r[0].Shape[0], classes = r[0].Shape[1];
+        var losses = new double[n];
+        for (int i = 0; i < n; i++)
+        {
+            double sum = Enumerable.Range(0, classes).Sum(c => Math.Exp(r[0][i, c]));
+            losses[i] = Enumerable.Range(0, classes).Sum(c => (r.Length > 2 ? r[2].Values[c] : 1) * (r[1][i, c] * (1 - smoothing) + smoothing / classes) * (Math.Log(sum) - r[0][i, c]));
+        }
+        return (new([n], losses), new([], [losses.Sum()]), new([], [losses.Average()]));
+    }
 
     private static NdArray Last(NdArray x) => NdArray.Build([x.Shape[0] * x.Shape[2], x.Shape[1]], i => x[i[0] / x.Shape[2], i[1], i[0] % x.Shape[2]]);
 

@@ -1,20 +1,16 @@
-using System.IO.Compression;
 using System.Text.Json;
 using TransferEngine.Data;
 using TransferEngine.Data.Transforms;
 using TransferEngine.Serialization;
 using TransferEngine.Tests.Serialization;
+using static TransferEngine.Tests.Data.TransformReference;
 
 namespace TransferEngine.Tests.Data;
 
 /// <summary>Transforms of images against Pillow and torchvision (make_transforms.py), and folders read at their images' own sizes.</summary>
 public sealed class ImageTransformTests : IDisposable
 {
-    private static readonly Lazy<JsonElement> Reference = new(() =>
-    {
-        using var stream = new GZipStream(File.OpenRead(Path.Combine(AppContext.BaseDirectory, "Data", "transforms.json.gz")), CompressionMode.Decompress);
-        return JsonDocument.Parse(stream).RootElement;
-    });
+    private static readonly Lazy<JsonElement> Reference = new(() => TransformReference.Read("transforms.json.gz"));
 
     private static readonly Shape Shape = [3, 23, 37];
 
@@ -22,24 +18,7 @@ public sealed class ImageTransformTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
-    private static float[] Numbers(JsonElement values) => [.. values.EnumerateArray().Select(value => value.GetSingle())];
-
-    private static float[] Pixels() => Array.ConvertAll(Numbers(Reference.Value.GetProperty("pixels")), value => value / 255);
-
-    private static float[] Apply(ITransform transform, float[] row, Shape shape, ulong seed = 0)
-    {
-        var result = new float[transform.Output(shape).Elements];
-        Array.Fill(result, float.NaN);
-        transform.Apply(row, shape, result, new Generator(seed));
-        return result;
-    }
-
-    private static void Near(float[] wanted, float[] given, double tolerance)
-    {
-        Assert.Equal(wanted.Length, given.Length);
-        for (int i = 0; i < wanted.Length; i++)
-            Assert.Equal(wanted[i], given[i], tolerance);
-    }
+    private static float[] Pixels() => Levels(Reference.Value.GetProperty("pixels"));
 
     [Fact]
     public void Resizing_And_Cropping_Equal_Pillow_To_A_Level()

@@ -1,18 +1,11 @@
 using TransferEngine.Data;
 using TransferEngine.Data.Transforms;
+using static TransferEngine.Tests.Data.TransformReference;
 
 namespace TransferEngine.Tests.Data;
 
 public sealed class TransformTests
 {
-    private static float[] Apply(ITransform transform, float[] row, Shape shape, ulong seed = 0)
-    {
-        var result = new float[transform.Output(shape).Elements];
-        Array.Fill(result, float.NaN);
-        transform.Apply(row, shape, result, new Generator(seed));
-        return result;
-    }
-
     [Fact]
     public void Normalize_Takes_Each_Channel_By_Its_Own()
     {

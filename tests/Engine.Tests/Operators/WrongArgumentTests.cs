@@ -73,7 +73,7 @@ public sealed class WrongArgumentTests : IDisposable
         ("Sum", d => d.Tensor().Sum(d.Axes, d.Flag)), ("Mean", d => d.Tensor().Mean(d.Axes, d.Flag)), ("Prod", d => d.Tensor(2).Prod(d.Axes, d.Flag)), ("Max", d => d.Tensor(2).Max(d.Axes, d.Flag)),
         ("ArgMax", d => d.Tensor(2).ArgMax(d.Flag ? null : d.Axis, d.Flag)), ("Norm", d => d.Tensor(2).Norm(d.Real, d.Axes)), ("Var", d => d.Tensor(2).Var(d.Axes, d.Number)), ("LogSumExp", d => d.Tensor(2).LogSumExp(d.Axes)),
         ("Softmax", d => d.Tensor().Softmax(d.Axis)), ("LogSoftmax", d => d.Tensor().LogSoftmax(d.Axis)),
-        ("CrossEntropy", d => d.Tensor(2).CrossEntropy(d.Tensor(1, integer: true), d.Maybe(1), d.Number, d.Real, d.Reduction)), ("CrossEntropy of shares", d => d.Tensor(2).CrossEntropy(d.Tensor(2))),
+        ("CrossEntropy", d => d.Tensor(2).CrossEntropy(d.Tensor(1, integer: true), d.Maybe(1), d.Number, d.Real, d.Reduction)), ("CrossEntropy of shares", d => d.Tensor(2).CrossEntropy(d.Tensor(2), d.Maybe(1), d.Number, d.Real, d.Reduction)),
         ("NllLoss", d => d.Tensor(2).NllLoss(d.Tensor(1, integer: true), d.Maybe(1), d.Number, d.Reduction)), ("MseLoss", d => d.Tensor(2).MseLoss(d.Tensor(2), d.Reduction)),
         ("SmoothL1Loss", d => d.Tensor(2).SmoothL1Loss(d.Tensor(2), d.Real, d.Reduction)), ("BinaryCrossEntropyWithLogits", d => d.Tensor(2).BinaryCrossEntropyWithLogits(d.Tensor(2), d.Maybe(1), d.Reduction)),
         ("KlDiv", d => d.Tensor(2).KlDiv(d.Tensor(2), d.Reduction)),

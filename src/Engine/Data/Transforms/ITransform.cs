@@ -112,8 +112,7 @@ internal static class Transformed
             {
                 try
                 {
-                    var random = new Generator(unchecked(((seed ^ 0xD1B54A32D192ED03UL) * 0x9E3779B97F4A7C15UL + (ulong)epoch) * 0xBF58476D1CE4E5B9UL + (ulong)numbers[i]));
-                    row(i, changed.AsSpan(i * made.Elements, made.Elements), random);
+                    row(i, changed.AsSpan(i * made.Elements, made.Elements), Random(seed, epoch, numbers[i]));
                 }
                 catch (Exception e)
                 {
@@ -129,6 +128,10 @@ internal static class Transformed
             ArrayPool<float>.Shared.Return(changed);
         }
     }
+
+    /// <summary>The random numbers of something numbered in a pass.</summary>
+    public static Generator Random(ulong seed, int epoch, int number) =>
+        new(unchecked(((seed ^ 0xD1B54A32D192ED03UL) * 0x9E3779B97F4A7C15UL + (ulong)epoch) * 0xBF58476D1CE4E5B9UL + (ulong)number));
 
     /// <summary>The sizes of an image, or the error that says what was given.</summary>
     public static (int Channels, int Height, int Width) Image(string transform, Shape row) => row.Rank == 3
