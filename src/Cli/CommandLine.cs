@@ -37,20 +37,23 @@ internal static class CommandLine
         var cache = new Option<bool>("--cache") { Description = "With --freeze features: computes the features once, without augmentation, and fits the head on them." };
         var kept = new Option<DirectoryInfo?>("--cache-folder") { Description = "With --cache: keeps the features in this folder, for the next run with the same weights and images." };
         var rate = new Option<double?>("--learning-rate") { Description = "The head's; that of the recipe if not given." };
+        var augment = new Option<bool>("--rand-augment") { Description = "Without --cache: also changes each training image by RandAugment, twice at magnitude 9 of 31." };
+        var (mixUp, cutMix) = (AlphaOption("--mixup", "blends training images and their classes in pairs (MixUp)"), AlphaOption("--cutmix", "pastes a part of one training image into another (CutMix); with --mixup as well, one of both for each batch"));
         var seed = new Option<ulong>("--seed") { Description = "What the head's first weights, orders and augmentations are drawn from.", DefaultValueFactory = _ => 1 };
         var output = new Option<FileInfo>("--out") { Description = "The model.", DefaultValueFactory = _ => new FileInfo("model.safetensors") };
-        var (batch, json, device) = (BatchOption(), JsonOption(), DeviceOption());
+        var (batch, skip, json, device) = (BatchOption(), SkipOption(), JsonOption(), DeviceOption());
         epochs.Validators.Add(result =>
         {
             if (result.GetValueOrDefault<int?>() is < 1 or > 10_000)
                 result.AddError("--epochs is a number from 1 to 10000.");
         });
-        var command = new Command("finetune", "Trains pretrained weights on folders of images.") { weights, backbone, data, freeze, epochs, cache, kept, rate, batch, seed, output, json, device };
+        var command = new Command("finetune", "Trains pretrained weights on folders of images.") { weights, backbone, data, freeze, epochs, cache, kept, rate, batch, augment, mixUp, cutMix, skip, seed, output, json, device };
         command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
         {
             using var opened = Open(options.GetValue(device));
             new FineTuneRun(new(options.GetRequiredValue(weights).FullName, options.GetRequiredValue(backbone), options.GetRequiredValue(data).FullName, options.GetValue(freeze), options.GetValue(epochs),
-                options.GetValue(cache), options.GetValue(kept)?.FullName, options.GetValue(batch), options.GetValue(rate), options.GetValue(seed), options.GetRequiredValue(output).FullName, options.GetValue(json)), opened).Run(cancellation);
+                options.GetValue(cache), options.GetValue(kept)?.FullName, options.GetValue(batch), options.GetValue(rate), options.GetValue(augment), options.GetValue(mixUp), options.GetValue(cutMix),
+                options.GetValue(skip), options.GetValue(seed), options.GetRequiredValue(output).FullName, options.GetValue(json)), opened).Run(cancellation);
         })));
         return command;
     }
@@ -72,12 +75,12 @@ internal static class CommandLine
     private static Command Evaluate()
     {
         var data = DataOption("A folder of images a class.");
-        var (model, batch, json, device) = (ModelOption(), BatchOption(), JsonOption(), DeviceOption());
-        var command = new Command("evaluate", "Scores a model on images with known classes.") { model, data, batch, json, device };
+        var (model, batch, skip, json, device) = (ModelOption(), BatchOption(), SkipOption(), JsonOption(), DeviceOption());
+        var command = new Command("evaluate", "Scores a model on images with known classes.") { model, data, batch, skip, json, device };
         command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
         {
             using var opened = Open(options.GetValue(device));
-            ModelUse.Evaluate(options.GetRequiredValue(model).FullName, options.GetRequiredValue(data).FullName, options.GetValue(batch), options.GetValue(json), opened, cancellation);
+            ModelUse.Evaluate(options.GetRequiredValue(model).FullName, options.GetRequiredValue(data).FullName, options.GetValue(batch), options.GetValue(skip), options.GetValue(json), opened, cancellation);
         })));
         return command;
     }
@@ -86,19 +89,19 @@ internal static class CommandLine
     {
         var data = DataOption("A folder of images a class.");
         var output = new Option<FileInfo>("--out") { Description = "An .npy file of the features alone, or any other name for CSV with path and class.", Required = true };
-        var (model, batch, device) = (ModelOption(), BatchOption(), DeviceOption());
-        var command = new Command("extract", "Writes the features of images.") { model, data, output, batch, device };
+        var (model, batch, skip, device) = (ModelOption(), BatchOption(), SkipOption(), DeviceOption());
+        var command = new Command("extract", "Writes the features of images.") { model, data, output, batch, skip, device };
         command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
         {
             using var opened = Open(options.GetValue(device));
-            ModelUse.Extract(options.GetRequiredValue(model).FullName, options.GetRequiredValue(data).FullName, options.GetRequiredValue(output).FullName, options.GetValue(batch), opened, cancellation);
+            ModelUse.Extract(options.GetRequiredValue(model).FullName, options.GetRequiredValue(data).FullName, options.GetRequiredValue(output).FullName, options.GetValue(batch), options.GetValue(skip), opened, cancellation);
         })));
         return command;
     }
 
     private static Command Inspect()
     {
-        var file = new Argument<FileInfo>("file") { Description = "A safetensors file." };
+        var file = new Argument<FileInfo>("file") { Description = "A safetensors file, or a checkpoint of PyTorch." };
         var command = new Command("inspect", "Lists what is in a weight file.") { file };
         command.SetAction(options => Run(() => ModelUse.Inspect(options.GetRequiredValue(file).FullName)));
         return command;
@@ -111,6 +114,19 @@ internal static class CommandLine
     private static Option<FileInfo> ModelOption() => new("--model") { Description = "A file that finetune wrote.", Required = true };
 
     private static Option<DirectoryInfo> DataOption(string description) => new("--data") { Description = description, Required = true };
+
+    private static Option<bool> SkipOption() => new("--skip-corrupt") { Description = "Names and leaves out images that can't be decoded, which are an error otherwise." };
+
+    private static Option<double?> AlphaOption(string name, string what)
+    {
+        var alpha = new Option<double?>(name) { Description = $"Without --cache: {what}, by shares of Beta(ALPHA, ALPHA), such as 0.2 or 1.", HelpName = "ALPHA" };
+        alpha.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<double?>() is not (> 0 and <= 1000))
+                result.AddError($"{name} is a number above 0, to 1000.");
+        });
+        return alpha;
+    }
 
     private static Option<int> BatchOption()
     {

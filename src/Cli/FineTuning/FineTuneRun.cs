@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text.Json;
 using Spectre.Console;
 using TransferEngine.Data;
+using TransferEngine.Data.Transforms;
 using TransferEngine.Modules;
 using TransferEngine.Training;
 using TransferEngine.Transfer;
@@ -10,7 +11,8 @@ namespace TransferEngine.Cli;
 
 /// <summary>What finetune is asked for.</summary>
 internal sealed record FineTuneOptions(
-    string Weights, string Backbone, string Data, string? Freeze, int? Epochs, bool Cache, string? CacheFolder, int BatchSize, double? LearningRate, ulong Seed, string Output, FileInfo? Json);
+    string Weights, string Backbone, string Data, string? Freeze, int? Epochs, bool Cache, string? CacheFolder, int BatchSize, double? LearningRate, bool RandAugment, double? MixUp, double? CutMix,
+    bool SkipCorrupt, ulong Seed, string Output, FileInfo? Json);
 
 /// <summary>
 /// Transfer learning's two modes on folders of images: the backbone as a fixed extractor of features under a new head, and the fine-tuning of everything. The
@@ -24,7 +26,7 @@ internal sealed class FineTuneRun(FineTuneOptions options, Device device)
     {
         string train = Part("train"), validation = Part("val");
         var classes = new ImageFolder(train).Classes;
-        var model = ImageModel.Start(Models.Backbone.Find(options.Backbone), options.Weights, classes, new Generator(options.Seed), device);
+        var model = ImageModel.Start(Models.Backbone.Find(options.Backbone), options.Weights, classes, new Generator(options.Seed), options.SkipCorrupt, device);
         var (images, folder) = model.Images(validation);
         if (!folder.Classes.SequenceEqual(classes))
             throw new ArgumentException($"{validation} has the classes {string.Join(", ", folder.Classes)}, {train} has {string.Join(", ", classes)}. Both need the same folders.");
@@ -34,6 +36,8 @@ internal sealed class FineTuneRun(FineTuneOptions options, Device device)
             throw new ArgumentException("--cache keeps the features of a frozen backbone: it goes with --freeze features only.");
         if (options.CacheFolder is not null && !options.Cache)
             throw new ArgumentException("--cache-folder says where --cache keeps features: it goes with --cache only.");
+        if (options.Cache && (options.RandAugment || options.MixUp is not null || options.CutMix is not null))
+            throw new ArgumentException("--cache computes the features of each image once, as it is: --rand-augment, --mixup and --cutmix change images at each pass. Leave out either.");
         int epochs = options.Epochs ?? (options.Cache ? 1 : 4);
         double firstPass = 0;
         double accuracy;
@@ -90,7 +94,13 @@ internal sealed class FineTuneRun(FineTuneOptions options, Device device)
             "features" => FineTuneRecipe.ProbeThenFineTune(tuner.Groups, epochs, 0, options.LearningRate ?? 1e-2),
             _ => [Fixed(tuner.Groups, epochs, FreezePolicy.Named(options.Freeze.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)))],
         };
-        tuner.Fit(phases, model.Augmented(train, options.BatchSize, options.Seed, device), new DataLoader(validation, new() { BatchSize = options.BatchSize }, device), new Reporter(), cancellation);
+        IBatchTransform[] mixing =
+        [
+            .. options.MixUp is { } alpha ? [new MixUp(model.Classes.Count, alpha)] : Array.Empty<IBatchTransform>(),
+            .. options.CutMix is { } area ? [new CutMix(model.Classes.Count, area)] : Array.Empty<IBatchTransform>(),
+        ];
+        var batches = model.Augmented(train, options.BatchSize, options.Seed, options.RandAugment, mixing.Length == 0 ? null : new RandomChoice(mixing), device);
+        tuner.Fit(phases, batches, new DataLoader(validation, new() { BatchSize = options.BatchSize }, device), new Reporter(), cancellation);
     }
 
     private FineTunePhase Fixed(LayerGroups groups, int epochs, FreezePolicy frozen) => new("rest", epochs, groups.Discriminative(options.LearningRate ?? 1e-3))

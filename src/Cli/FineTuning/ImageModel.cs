@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Spectre.Console;
 using TransferEngine.Data;
 using TransferEngine.Data.Transforms;
 using TransferEngine.Models;
@@ -20,6 +21,9 @@ internal sealed class ImageModel
 
     public Classifier Network { get; }
 
+    /// <summary>Whether images that can't be decoded are named and left out; otherwise they are an error.</summary>
+    public bool SkipsCorrupt { get; init; }
+
     /// <summary>The head's linear map.</summary>
     public Module Linear => Network.Head is Sequential layers ? layers[^1] : Network.Head;
 
@@ -38,19 +42,20 @@ internal sealed class ImageModel
     /// <param name="weights">A file of its weights, safetensors or a checkpoint of PyTorch, whose own head is left out.</param>
     /// <param name="classes">The names of the classes.</param>
     /// <param name="generator">What the head's first weights are drawn from.</param>
+    /// <param name="skipCorrupt">Whether images that can't be decoded are left out.</param>
     /// <param name="device">Where.</param>
-    public static ImageModel Start(Backbone backbone, string weights, IReadOnlyList<string> classes, Generator generator, Device device)
+    public static ImageModel Start(Backbone backbone, string weights, IReadOnlyList<string> classes, Generator generator, bool skipCorrupt, Device device)
     {
         var network = backbone.Create(generator: generator, device: device);
         var report = network.Load(weights, strict: false);
         string[] missing = [.. report.Missing.Concat(report.Mismatched).Where(name => !name.StartsWith(network.HeadName, StringComparison.Ordinal) && !name.EndsWith("num_batches_tracked", StringComparison.Ordinal))];
         if (missing.Length > 0)
             throw new DataFormatException(weights, $"it has no weights of {backbone}: {report.Matched.Count} names match, {missing.Length} are missing or of another shape, such as {missing[0]}. Give weights of {backbone}, or their own --backbone.");
-        return With(backbone, classes, network, generator, device);
+        return With(backbone, classes, network, generator, skipCorrupt, device);
     }
 
     /// <summary>A model that <see cref="Save"/> wrote.</summary>
-    public static ImageModel Load(string path, Device device)
+    public static ImageModel Load(string path, Device device, bool skipCorrupt = false)
     {
         IReadOnlyDictionary<string, string> metadata;
         using (new TensorScope())
@@ -69,7 +74,7 @@ internal sealed class ImageModel
             throw new DataFormatException(path, $"its metadata can't be read: {e.Message}", e);
         }
         var generator = new Generator(0);
-        var model = With(backbone, classes, backbone.Create(generator: generator, device: device), generator, device);
+        var model = With(backbone, classes, backbone.Create(generator: generator, device: device), generator, skipCorrupt, device);
         model.Network.Load(path);
         model.Network.Eval();
         return model;
@@ -92,14 +97,15 @@ internal sealed class ImageModel
         return FormattableString.Invariant($"{wanted.Size} {wanted.Resize} {string.Join(' ', wanted.Mean.Concat(wanted.Deviation))} {wanted.Interpolation}\n{string.Join('\n', files)}");
     }
 
-    /// <summary>The images of a folder, of which each pass takes other parts and mirrors half of them.</summary>
-    public DataLoader Augmented(string path, int batchSize, ulong seed, Device device) => new(Folder(path), new()
+    /// <summary>The images of a folder, of which each pass takes other parts and mirrors half of them, and changes them further if asked to.</summary>
+    public DataLoader Augmented(string path, int batchSize, ulong seed, bool randAugment, IBatchTransform? mixing, Device device) => new(Folder(path), new()
     {
         BatchSize = batchSize,
         Shuffle = true,
         Seed = seed,
         Prefetch = 2,
-        Transform = new Compose(new RandomResizedCrop(Backbone.Preprocessing.Size), new RandomHorizontalFlip(), Normalization()),
+        Transform = new Compose(new RandomResizedCrop(Backbone.Preprocessing.Size), new RandomHorizontalFlip(), randAugment ? new RandAugment() : new Compose(), Normalization()),
+        BatchTransform = mixing,
     }, device);
 
     /// <summary>One image as a batch.</summary>
@@ -110,13 +116,13 @@ internal sealed class ImageModel
         return new TransformedDataset(single, Middle()).Read([0], device).Input;
     }
 
-    private static ImageModel With(Backbone backbone, IReadOnlyList<string> classes, Classifier network, Generator generator, Device device)
+    private static ImageModel With(Backbone backbone, IReadOnlyList<string> classes, Classifier network, Generator generator, bool skipCorrupt, Device device)
     {
         Module head = new Linear(network.FeatureCount, classes.Count, generator: generator, device: device);
         if (GivesMaps(network, backbone.Preprocessing, device))
             head = new Sequential(("pool", new AdaptiveAvgPool2d(1)), ("flatten", new Flatten()), ("linear", head));
         network.ReplaceHead(head);
-        return new(backbone, classes, network);
+        return new(backbone, classes, network) { SkipsCorrupt = skipCorrupt };
     }
 
     private static bool GivesMaps(Classifier network, Preprocessing wanted, Device device)
@@ -127,7 +133,13 @@ internal sealed class ImageModel
         return network.Features(Tensor.Zeros([1, wanted.Channels, wanted.Size, wanted.Size], device)).Rank == 4;
     }
 
-    private ImageFolder Folder(string path) => new(path, new() { OriginalSize = true, Channels = Backbone.Preprocessing.Channels });
+    private ImageFolder Folder(string path)
+    {
+        var folder = new ImageFolder(path, new() { OriginalSize = true, Channels = Backbone.Preprocessing.Channels, Corrupt = SkipsCorrupt ? CorruptImages.Skip : CorruptImages.Throw });
+        foreach (var error in folder.Skipped)
+            AnsiConsole.MarkupLineInterpolated($"[yellow]Left out:[/] {error.Message}");
+        return folder;
+    }
 
     private Compose Middle() => new(new Resize(Backbone.Preprocessing.Resize), new CenterCrop(Backbone.Preprocessing.Size), Normalization());
 

@@ -28,9 +28,9 @@ internal static class ModelUse
     }
 
     /// <summary>Scores the images of a folder a class.</summary>
-    public static void Evaluate(string model, string data, int batchSize, FileInfo? json, Device device, CancellationToken cancellation)
+    public static void Evaluate(string model, string data, int batchSize, bool skipCorrupt, FileInfo? json, Device device, CancellationToken cancellation)
     {
-        var loaded = ImageModel.Load(model, device);
+        var loaded = ImageModel.Load(model, device, skipCorrupt);
         var (images, folder) = loaded.Images(data);
         if (!folder.Classes.SequenceEqual(loaded.Classes))
             throw new ArgumentException($"{data} has the classes {string.Join(", ", folder.Classes)}, the model has {string.Join(", ", loaded.Classes)}. Give a folder with these.");
@@ -45,9 +45,9 @@ internal static class ModelUse
     }
 
     /// <summary>Writes a row of features for each image, in the order of classes and paths: NPY, or CSV with path and class before them.</summary>
-    public static void Extract(string model, string data, string output, int batchSize, Device device, CancellationToken cancellation)
+    public static void Extract(string model, string data, string output, int batchSize, bool skipCorrupt, Device device, CancellationToken cancellation)
     {
-        var loaded = ImageModel.Load(model, device);
+        var loaded = ImageModel.Load(model, device, skipCorrupt);
         var (images, folder) = loaded.Images(data);
         using var scope = new TensorScope();
         using var recording = new NoGrad();

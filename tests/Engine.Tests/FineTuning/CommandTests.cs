@@ -65,6 +65,37 @@ public sealed class CommandTests : IDisposable
     }
 
     [SkippableFact]
+    public void Images_are_augmented_and_mixed_and_corrupt_ones_left_out_if_asked_to()
+    {
+        string data = RealFiles.Find("hymenoptera"), model = folder.File("model.safetensors"), json = folder.File("result.json");
+        foreach (string kind in (string[])["train/ants", "train/bees", "val/ants", "val/bees"])
+        {
+            foreach (string file in Directory.GetFiles(Path.Combine(data, kind)).Order(StringComparer.Ordinal).Take(3))
+                folder.Write($"photos/{kind}/{Path.GetFileName(file)}", File.ReadAllBytes(file));
+        }
+        foreach (string part in (string[])["train", "val"])
+            folder.Write($"photos/{part}/ants/broken.jpg", [0xFF, 0xD8, 0xFF, 1]);
+        string[] command =
+        [
+            "finetune", "--weights", RealFiles.Find("resnet-cifar10/resnet20-12fca82f.th"), "--backbone", "resnet20", "--data", folder.File("photos"), "--epochs", "1", "--batch-size", "4",
+            "--rand-augment", "--mixup", "0.2", "--cutmix", "1", "--out", model, "--json", json,
+        ];
+        Assert.Equal(1, Run(command));
+        Assert.False(File.Exists(model));
+        Assert.Equal(0, Run([.. command, "--skip-corrupt"]));
+        var result = Read(json);
+        Assert.Equal("fine-tuning", result.GetProperty("mode").GetString());
+        Assert.Equal(1, result.GetProperty("epochs").GetInt32());
+        string[] use = ["--model", model, "--data", folder.File("photos/val")];
+        Assert.Equal(1, Run(["evaluate", .. use]));
+        Assert.Equal(0, Run(["evaluate", .. use, "--skip-corrupt", "--json", json]));
+        Assert.Equal(6, Read(json).GetProperty("images").GetInt32());
+        Assert.Equal(0, Run(["extract", .. use, "--skip-corrupt", "--out", folder.File("features.npy")]));
+        Assert.Equal([6, 64], Npy.Load(folder.File("features.npy")).Shape);
+        Assert.Equal(0, Run("inspect", RealFiles.Find("resnet-cifar10/resnet20-12fca82f.th")));
+    }
+
+    [SkippableFact]
     public void What_does_not_fit_is_an_error_and_writes_nothing()
     {
         string data = RealFiles.Find("hymenoptera"), model = folder.File("model.safetensors");
@@ -72,6 +103,8 @@ public sealed class CommandTests : IDisposable
         Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "resnet18", .. rest]));
         Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "squeezenet", .. rest]));
         Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--cache", .. rest]));
+        Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--freeze", "features", "--cache", "--mixup", "0.2", .. rest]));
+        Assert.Equal(1, Run(["finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--cutmix", "0", .. rest]));
         Assert.Equal(1, Run("finetune", "--weights", Squeeze(), "--backbone", "squeezenet1_0", "--data", Path.Combine(data, "val"), "--out", model));
         Assert.Equal(1, Run("predict", "--model", Squeeze(), "--image", "none.jpg"));
         Assert.Equal(1, Run("inspect", folder.Write("damaged.safetensors", [1, 2, 3])));
