@@ -12,7 +12,8 @@ internal static class DomainClassifier
         int n = source.Shape[0], m = target.Shape[0];
         var domains = new int[n + m];
         Array.Fill(domains, 1, n, m);
-        return LinearProbe.Fit(Tensor.Concat([source, target]), Tensor.From(domains, [n + m], source.Device), 2, new() { WeightDecay = weightDecay, Tolerance = 1e-7 }, cancellation: cancellation);
+        double tolerance = source.ElementType == ElementType.Float64 ? 1e-7 : 1e-5; // a gradient of 1e-7 is beyond float32
+        return LinearProbe.Fit(Tensor.Concat([source, target]), Tensor.From(domains, [n + m], source.Device), 2, new() { WeightDecay = weightDecay, Tolerance = tolerance }, cancellation: cancellation);
     }
 
     /// <summary>The logit of the target less that of the source, of each row.</summary>

@@ -6,6 +6,13 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 public abstract class Validator
 {
+    /// <summary>Each validator there is, with its defaults; they hold nothing that changes.</summary>
+    public static IReadOnlyList<Validator> All { get; } =
+    [
+        new SourceRiskValidator(), new ImportanceWeightedValidator(), new DeepEmbeddedValidator(), new EntropyValidator(), new InformationMaximizationValidator(), new NuclearNormValidator(),
+        new SoftNeighborhoodDensityValidator(), new ClassClusterValidator(), new SilhouetteValidator(), new ReverseValidator(), new ProxyADistanceValidator(), new MmdValidator(),
+    ];
+
     /// <summary>What it is called in reports.</summary>
     public abstract string Name { get; }
 
