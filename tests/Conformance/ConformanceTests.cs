@@ -1,6 +1,5 @@
 using System.Reflection;
 using ILGPU;
-using ILGPU.Backends.EntryPoints;
 using ILGPU.Backends.PTX;
 using ILGPU.Runtime.Cuda;
 using TransferEngine.Kernels;
@@ -150,11 +149,9 @@ public class ConformanceTests
         Assert.NotEmpty(kernels);
         foreach (var kernel in kernels)
         {
-            var method = KernelEntry.Method(kernel);
-            var entry = method.Name == nameof(KernelEntry.Group) ? EntryPointDescription.FromExplicitlyGroupedKernel(method) : EntryPointDescription.FromImplicitlyGroupedKernel(method);
             try
             {
-                var compiled = Assert.IsType<PTXCompiledKernel>(backend.Compile(entry, default));
+                var compiled = Assert.IsType<PTXCompiledKernel>(backend.Compile(KernelLoader.Entry(kernel), default));
                 Assert.Contains(".entry", compiled.PTXAssembly);
             }
             catch (Exception e) when (e is not Xunit.Sdk.XunitException)

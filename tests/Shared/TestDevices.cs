@@ -32,7 +32,14 @@ internal static partial class TestDevices
         return device!;
     }
 
-    private static (ComputeDevice?, string) Open(DeviceKind kind)
+    /// <summary>The machine opened once more, the caller's to close, or a skip as <see cref="Get"/>'s.</summary>
+    public static ComputeDevice OpenAnew(string name)
+    {
+        var kind = Get(name).Kind;
+        return Open(kind) is ({ } device, _) ? device : throw new InvalidOperationException($"{name} could be opened once, but not twice.");
+    }
+
+    private static (ComputeDevice? Device, string Why) Open(DeviceKind kind)
     {
         try
         {

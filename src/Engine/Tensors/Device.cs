@@ -69,6 +69,17 @@ public sealed class Device : IDisposable
         set => Compute.AllowWinograd = value;
     }
 
+    /// <summary>
+    /// The folder in which translated kernels are kept, so that the next process need not translate them again; null for nowhere. At first the folder that the environment
+    /// variable <c>TRANSFERENGINE_KERNEL_CACHE</c> names, nowhere if it says <c>off</c>, else <c>TransferEngine/kernels</c> in the user's folder for local data. A file holds
+    /// one kernel for one device, driver and version of this library; damaged files are replaced, files unused for 60 days deleted. On the CPU always null, and without effect.
+    /// </summary>
+    public string? KernelCacheFolder
+    {
+        get => Compute.KernelCache?.Folder;
+        set => Compute.KernelCache = value is null ? null : new KernelCache(value);
+    }
+
     /// <summary>How many kernels were launched so far: what a test of frozen layers counts.</summary>
     public long Launches => Compute.Launches;
 

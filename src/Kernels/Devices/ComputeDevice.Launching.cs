@@ -11,13 +11,29 @@ internal sealed partial class ComputeDevice
     private const int DirectChunk = 8192;
 
     private readonly ConcurrentDictionary<Type, Delegate> loaded = new();
+    private readonly KernelLoader? kernels;
     private long launches;
+    private Type? latest;
 
     /// <summary>Launches so far, of every kind.</summary>
     public long Launches => Interlocked.Read(ref launches);
 
     /// <summary>The kernels, closed over their type arguments, that were loaded through ILGPU.</summary>
     public ICollection<Type> LoadedKernels => loaded.Keys;
+
+    /// <summary>Where translated kernels are kept, null for nowhere; without effect on the CPU.</summary>
+    public KernelCache? KernelCache
+    {
+        get => kernels?.Cache;
+        set
+        {
+            if (kernels is not null)
+                kernels.Cache = value;
+        }
+    }
+
+    /// <summary>How many kernels ILGPU translated, and how many came from the cache.</summary>
+    public (int Translated, int FromCache) KernelCounts => kernels?.Counts ?? default;
 
     /// <summary>The elements that one work item of an element-wise kernel over <paramref name="n"/> elements takes.</summary>
     public int ChunkOf(int n) => !IsDirect ? 1 : n <= 4 * DirectChunk ? Math.Max(n, 1) : DirectChunk;
@@ -29,7 +45,7 @@ internal sealed partial class ComputeDevice
             return;
         Interlocked.Increment(ref launches);
         if (!IsDirect)
-            ((Action<AcceleratorStream, Index1D, K>)Loaded<T, K>())(accelerator!.DefaultStream, items, kernel);
+            Guarded(typeof(K), (Action<AcceleratorStream, Index1D, K>)Loaded<T, K>(), items, in kernel);
         else if (Vector512.IsHardwareAccelerated)
             RunDirect<T, K, Simd512<T>>(items, in kernel);
         else if (Vector256.IsHardwareAccelerated)
@@ -46,7 +62,7 @@ internal sealed partial class ComputeDevice
         if (groups.GridDim.Size <= 0)
             return;
         Interlocked.Increment(ref launches);
-        ((Action<AcceleratorStream, KernelConfig, K>)LoadedGroups<T, K>())(accelerator!.DefaultStream, groups, kernel);
+        Guarded(typeof(K), (Action<AcceleratorStream, KernelConfig, K>)LoadedGroups<T, K>(), groups, in kernel);
     }
 
     /// <summary>Runs CPU work that is no ILGPU kernel, such as a packed matmul, on the team; only on the direct path.</summary>
@@ -58,6 +74,33 @@ internal sealed partial class ComputeDevice
         Team.Run(items, ref work);
     }
 
+    /// <summary>Launches, and names the kernel if the driver refuses.</summary>
+    private void Guarded<TIndex, K>(Type type, Action<AcceleratorStream, TIndex, K> launch, TIndex items, in K kernel) where K : struct
+    {
+        latest = type;
+        try
+        {
+            launch(accelerator!.DefaultStream, items, kernel);
+        }
+        catch (AcceleratorException e)
+        {
+            throw new DeviceKernelException($"{Description.Name} refuses to launch the kernel {KernelLoader.NameOf(type)}: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Waits for the device, and says which kernel was launched last if one failed as it ran.</summary>
+    private void Finish(Action<Accelerator> wait)
+    {
+        try
+        {
+            wait(accelerator!);
+        }
+        catch (AcceleratorException e)
+        {
+            throw new DeviceKernelException($"Work on {Description.Name} failed; {(latest is null ? "no kernel had been launched" : $"the latest kernel launched was {KernelLoader.NameOf(latest)}")}: {e.Message}", e);
+        }
+    }
+
     private void RunDirect<T, K, L>(int items, in K kernel) where T : unmanaged where K : struct, IKernel<T> where L : unmanaged, ILane<L, T>
     {
         var work = new LanedWork<T, K, L>(kernel);
@@ -65,10 +108,8 @@ internal sealed partial class ComputeDevice
     }
 
     private Delegate Loaded<T, K>() where T : unmanaged where K : struct, IKernel<T> =>
-        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ =>
-            accelerator!.LoadAutoGroupedKernel<Index1D, K>(KernelEntry.Method(typeof(K)).CreateDelegate<Action<Index1D, K>>()));
+        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ => kernels!.Load(typeof(K)).CreateLauncherDelegate<Action<AcceleratorStream, Index1D, K>>());
 
     private Delegate LoadedGroups<T, K>() where T : unmanaged where K : struct, IGroupKernel<T> =>
-        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ =>
-            accelerator!.LoadKernel<K>(KernelEntry.Method(typeof(K)).CreateDelegate<Action<K>>()));
+        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ => kernels!.Load(typeof(K)).CreateLauncherDelegate<Action<AcceleratorStream, KernelConfig, K>>());
 }

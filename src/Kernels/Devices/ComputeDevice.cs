@@ -26,6 +26,7 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
         Description = description;
         this.context = context;
         this.accelerator = accelerator;
+        kernels = accelerator is null ? null : new KernelLoader(context!, accelerator);
         if (accelerator is null)
         {
             Direct.CheckLayout();
@@ -125,7 +126,11 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
         }
     }
 
-    public void Synchronize() => accelerator?.Synchronize();
+    public void Synchronize()
+    {
+        if (accelerator is not null)
+            Finish(static device => device.Synchronize());
+    }
 
     public unsafe void CopyIn<T>(ReadOnlySpan<T> source, Slice destination) where T : unmanaged
     {
@@ -147,7 +152,7 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
             return;
         }
         source.View<T>().CopyToCPU(accelerator!.DefaultStream, destination);
-        accelerator.DefaultStream.Synchronize();
+        Finish(static device => device.DefaultStream.Synchronize());
     }
 
     /// <summary>Copies the bytes of one slice into another of the same type and length on this device.</summary>
@@ -166,9 +171,17 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
 
     public void Dispose()
     {
-        Synchronize();
+        try
+        {
+            Synchronize();
+        }
+        catch (DeviceKernelException)
+        {
+            // What failed was reported, or would have been, where its results were asked for; the device is closed all the same.
+        }
         Memory.Dispose();
         team?.Dispose();
+        kernels?.Dispose();
         accelerator?.Dispose();
         context?.Dispose();
     }

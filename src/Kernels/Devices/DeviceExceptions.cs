@@ -5,3 +5,6 @@ public sealed class DeviceUnavailableException(string message, Exception? inner 
 
 /// <summary>An allocation did not fit: past the limit that the user set, or past what the device has.</summary>
 public sealed class DeviceMemoryException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>A kernel could not be translated, loaded or launched, or failed as it ran; the message names it.</summary>
+public sealed class DeviceKernelException(string message, Exception? inner = null) : Exception(message, inner);
