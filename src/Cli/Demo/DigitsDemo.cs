@@ -88,7 +88,7 @@ internal sealed class DigitsDemo(Device device, int seeds)
         yield return new DiscrepancyMethod("mk-mmd", new MaximumMeanDiscrepancy(), weight: 5, WeightSchedule.Ganin);
         yield return new DiscrepancyMethod("coral", new DeepCoral(), weight: 100, WeightSchedule.Ganin);
         var generator = new Generator((ulong)seed + 100);
-        yield return new DomainAdversary(new Sequential(new Linear(128, 128, generator: generator, device: device), new Function(x => x.Relu()), new Linear(128, 1, generator: generator, device: device)), weight: 0.3);
+        yield return new DomainAdversary(new Sequential(new Linear(128, 128, generator: generator, device: device), new Function(x => x.Relu()), new Linear(128, 1, generator: generator, device: device)), weight: 0.15);
     }
 
     private (Module Features, Module Head) Network(Generator generator) => (

@@ -1,0 +1,91 @@
+using TransferEngine.Modules;
+using TransferEngine.Training;
+
+namespace TransferEngine.Adaptation;
+
+/// <summary>
+/// IWAN, for target domains that have only some of the source's classes. The features and the head learn the source; then the source's features F_s and the
+/// head stay as they are, and features F_t of the target, which begin as F_s, learn. A first discriminator D, no adversary of anybody's, tells F_s(s) from F_t(t):
+/// the less a source row looks like the target, the less it counts, w = 1 - D(F_s(s)), divided by its mean. A second one, D_0, makes
+/// -(1/n) Σ w_i log D_0(F_s(s_i)) - (1/m) Σ log (1 - D_0(F_t(t_j))) small, and F_t makes it large through a gradient-reversal layer, besides
+/// the entropy of the target's predictions small.
+/// </summary>
+/// <remarks>
+/// Zhang et al., Importance Weighted Adversarial Nets for Partial Domain Adaptation, CVPR 2018, equations 6 to 16. F_s runs as in evaluation, F_t on target batches alone. Batches may be of two sizes.
+/// </remarks>
+public sealed class ImportanceWeightedAdversary : AdversarialMethod
+{
+    private readonly Module weighting, discriminator;
+    private readonly double entropyWeight;
+    private readonly SourceEncoder? encoder;
+
+    /// <param name="weighting">D: takes features [N, d] to logits [N, 1].</param>
+    /// <param name="discriminator">D_0, of the same form.</param>
+    /// <param name="weight">The final weight of the reversed gradient.</param>
+    /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
+    /// <param name="entropyWeight">γ, what the entropy of the target's predictions weighs.</param>
+    /// <param name="pretraining">The part of the training that learns the source alone; 0 where the networks have learned it before.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
+    public ImportanceWeightedAdversary(Module weighting, Module discriminator, double weight = 0.1, Func<double, double>? schedule = null, double entropyWeight = 0.1, double pretraining = 0.5)
+        : this(weighting, discriminator, weight, schedule, entropyWeight, new SourceEncoder(pretraining))
+    {
+        if (!(pretraining is >= 0 and < 1))
+            throw new ArgumentOutOfRangeException(nameof(pretraining), pretraining, "ImportanceWeightedAdversary: the part that learns the source alone is from 0 to below 1.");
+    }
+
+    private ImportanceWeightedAdversary(Module weighting, Module discriminator, double weight, Func<double, double>? schedule, double entropyWeight, SourceEncoder? encoder)
+        : base("iwan", weight, schedule)
+    {
+        ArgumentNullException.ThrowIfNull(weighting);
+        ArgumentNullException.ThrowIfNull(discriminator);
+        if (!(entropyWeight >= 0))
+            throw new ArgumentOutOfRangeException(nameof(entropyWeight), entropyWeight, "ImportanceWeightedAdversary: the entropy weighs 0 or more.");
+        (this.weighting, this.discriminator, this.entropyWeight, this.encoder) = (weighting, discriminator, entropyWeight, encoder);
+    }
+
+    /// <summary>With one set of features for both domains, which go on to learn the source's classes: no part of the training is the source's alone.</summary>
+    /// <param name="weighting">D: takes features [N, d] to logits [N, 1].</param>
+    /// <param name="discriminator">D_0, of the same form.</param>
+    /// <param name="weight">The final weight of the reversed gradient.</param>
+    /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
+    /// <param name="entropyWeight">γ, what the entropy of the target's predictions weighs.</param>
+    public static ImportanceWeightedAdversary Shared(Module weighting, Module discriminator, double weight = 1, Func<double, double>? schedule = null, double entropyWeight = 0.1) =>
+        new(weighting, discriminator, weight, schedule, entropyWeight, encoder: null);
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<MethodModule> Modules => [weighting, discriminator];
+
+    /// <inheritdoc/>
+    public override void Begin(AdaptationRun run) => encoder?.Begin();
+
+    /// <summary>w, the importance of source rows; of mean 1.</summary>
+    /// <param name="sourceFeatures">[n, d].</param>
+    /// <returns>[n], without a gradient.</returns>
+    public Tensor Importance(Tensor sourceFeatures)
+    {
+        ArgumentNullException.ThrowIfNull(sourceFeatures);
+        using var recording = new NoGrad();
+        // The probability of the target is the sigmoid of minus the logit.
+        var weights = (-weighting.Forward(sourceFeatures)).Sigmoid().Reshape(sourceFeatures.Shape[0]);
+        return weights / (weights.Mean() + 1e-30);
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<TrainingUpdate> Updates(AdaptationStep step)
+    {
+        ArgumentNullException.ThrowIfNull(step);
+        if (encoder is not null && encoder.IsTraining(step))
+        {
+            yield return new(step.Run.Criterion(step.Run.Head.Forward(step.Run.Features.Forward(step.SourceInput)), step.SourceTargets));
+            yield break;
+        }
+        var source = encoder?.Forward(step) ?? step.SourceFeatures;
+        var target = encoder is null ? step.TargetFeatures : step.Run.Features.Forward(step.TargetInput);
+        double reversal = Reversal(step);
+        var separated = DomainEntropy.Sum((weighting.Forward(source.Detach()), weighting.Forward(target.Detach())));
+        var weighed = (DomainEntropy.OfSource(discriminator.Forward(source.ReverseGradient(reversal))) * Importance(source)).Mean()
+            + DomainEntropy.OfTarget(discriminator.Forward(target.ReverseGradient(reversal))).Mean();
+        var loss = separated + weighed + EntropyMinimization.Forward(step.Run.Head.Forward(target)) * entropyWeight;
+        yield return encoder is null ? new(loss + SourceLoss(step)) : new(loss, [step.Run.Features, weighting, discriminator]);
+    }
+}
