@@ -8,7 +8,7 @@ using TransferEngine.Tests;
 namespace TransferEngine.Conformance;
 
 /// <summary>Runs the operator table on every machine.</summary>
-public class ConformanceTests
+public partial class ConformanceTests
 {
     /// <summary>Public methods of Tensor that return tensors and are no operators, each with its reason.</summary>
     private static readonly Dictionary<string, string> NotOperators = new()

@@ -106,7 +106,10 @@ public sealed partial class Tensor
     /// <summary>Adds to <see cref="Grad"/>; the gradient passes to this tensor.</summary>
     internal void Accumulate(Tensor gradient, bool createGraph)
     {
-        Grad = (Grad is null ? gradient : Grad.Accumulated(gradient, createGraph)).KeepAlive();
+        if (StepRecord.Current is { } record)
+            record.Add(this, gradient.KeepAlive());
+        else
+            Grad = (Grad is null ? gradient : Grad.Accumulated(gradient, createGraph)).KeepAlive();
     }
 
     /// <summary>The sum with a gradient that passes to it, in place where no other holder sees it.</summary>

@@ -108,8 +108,10 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         ended.ThrowIfCancellationRequested();
         int start = batch * Settings.BatchSize;
         var rows = order.AsSpan(start, Math.Min(Settings.BatchSize, order.Length - start));
-        var threads = new ParallelOptions { CancellationToken = ended, MaxDegreeOfParallelism = Settings.Workers == 0 ? Environment.ProcessorCount : Settings.Workers };
-        var read = Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch, threads) : data.Read(rows, device);
+        var threads = Settings.Transform is null && Settings.Views.Count == 0
+            ? null
+            : new ParallelOptions { CancellationToken = ended, MaxDegreeOfParallelism = Settings.Workers == 0 ? Environment.ProcessorCount : Settings.Workers };
+        var read = Settings.Transform is { } transform ? Transformed.Read(data, rows, device, transform, Settings.Seed, epoch, threads!) : data.Read(rows, device);
         if (Settings.BatchTransform is { } whole)
         {
             using var plain = read;
@@ -122,7 +124,7 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
         {
             foreach (var view in Settings.Views)
             {
-                var seen = Transformed.Read(data, rows, device, view, Settings.Seed + (ulong)views.Count + 1, epoch, threads);
+                var seen = Transformed.Read(data, rows, device, view, Settings.Seed + (ulong)views.Count + 1, epoch, threads!);
                 seen.Target.Dispose();
                 views.Add(seen.Input);
             }

@@ -26,13 +26,29 @@ internal interface IRows
     int Label(int row);
 }
 
+/// <summary>A batch that says which tensors it is made of, and can be made of others: what a captured step takes.</summary>
+/// <typeparam name="TSelf">The batch's own type.</typeparam>
+public interface ITensorBatch<TSelf>
+{
+    /// <summary>The tensors, in an order of the type's own.</summary>
+    IReadOnlyList<Tensor> Tensors { get; }
+
+    /// <summary>A batch of other tensors in their places.</summary>
+    /// <param name="tensors">In the order of <see cref="Tensors"/>.</param>
+    TSelf With(IReadOnlyList<Tensor> tensors);
+}
+
 /// <summary>Inputs and targets of some rows. Disposing gives their memory back.</summary>
 /// <param name="Input">[N, ...].</param>
 /// <param name="Target">[N, ...], for classes Int32 [N].</param>
-public sealed record Batch(Tensor Input, Tensor Target) : IDisposable
+public sealed record Batch(Tensor Input, Tensor Target) : IDisposable, ITensorBatch<Batch>
 {
     /// <summary>Further views of the same inputs, each [N, ...], as <see cref="DataLoaderSettings.Views"/> wants them.</summary>
     public IReadOnlyList<Tensor> Views { get; init; } = [];
+
+    IReadOnlyList<Tensor> ITensorBatch<Batch>.Tensors => (Tensor[])[Input, Target, .. Views];
+
+    Batch ITensorBatch<Batch>.With(IReadOnlyList<Tensor> tensors) => new(tensors[0], tensors[1]) { Views = [.. tensors.Skip(2)] };
 
     /// <inheritdoc/>
     public void Dispose()

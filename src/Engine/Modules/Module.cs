@@ -44,6 +44,9 @@ public abstract partial class Module
     /// </summary>
     internal virtual bool IsTransparent => false;
 
+    /// <summary>Counts what changes the way that the forward pass takes: hooks and children that come, go or are replaced.</summary>
+    internal int Revision { get; private set; }
+
     private protected bool HasHooks => hooks is not null;
 
     /// <summary>Computes the output, and calls the hooks with it.</summary>
@@ -67,6 +70,7 @@ public abstract partial class Module
     {
         ArgumentNullException.ThrowIfNull(hook);
         (hooks ??= []).Add(hook);
+        Revision++;
         return new HookRegistration(this, hook);
     }
 
@@ -182,6 +186,7 @@ public abstract partial class Module
         ArgumentNullException.ThrowIfNull(module);
         CheckName(name);
         children.Add((name, module));
+        Revision++;
         return module;
     }
 
@@ -195,11 +200,13 @@ public abstract partial class Module
         ArgumentNullException.ThrowIfNull(name);
         ArgumentNullException.ThrowIfNull(module);
         int dot = name.LastIndexOf('.');
-        var siblings = (dot < 0 ? this : GetModule(name[..dot])).children;
+        var parent = dot < 0 ? this : GetModule(name[..dot]);
+        var siblings = parent.children;
         int place = siblings.FindIndex(item => item.Name == name[(dot + 1)..]);
         if (place < 0)
             throw new ArgumentException($"{GetType().Name}: no module '{name}' to replace. Beside it there are: {string.Join(", ", siblings.Select(item => item.Name))}.", nameof(name));
         siblings[place] = (siblings[place].Name, module);
+        parent.Revision++;
         return module;
     }
 
@@ -207,7 +214,11 @@ public abstract partial class Module
     internal void Attach(string name, Module module) => Add(name, module);
 
     /// <summary>Takes an attached child away.</summary>
-    internal void Detach(Module module) => children.RemoveAll(item => ReferenceEquals(item.Module, module));
+    internal void Detach(Module module)
+    {
+        children.RemoveAll(item => ReferenceEquals(item.Module, module));
+        Revision++;
+    }
 
     /// <summary>Registers a parameter: it needs a gradient from now on, and lives until the module is collected.</summary>
     /// <param name="name">Its name here, without a dot.</param>
@@ -309,6 +320,7 @@ public abstract partial class Module
         public void Dispose()
         {
             module.hooks?.Remove(hook);
+            module.Revision++;
             if (module.hooks is { Count: 0 })
                 module.hooks = null;
         }

@@ -10,8 +10,6 @@ public abstract class BatchNorm : Module, INormalization
 {
     private readonly double momentum, eps;
     private readonly Tensor batches;
-    private int count;
-    private (Storage? Memory, int Version) counted;
 
     private protected BatchNorm(int channels, double eps, double momentum, bool affine, Device? device, ElementType type)
     {
@@ -67,19 +65,10 @@ public abstract class BatchNorm : Module, INormalization
         var byRunning = IsTraining && Mix is not null ? input.BatchNorm(RunningMean.Clone(), RunningVar.Clone(), Weight, Bias, training: false, momentum, eps) : null;
         var output = input.BatchNorm(RunningMean, RunningVar, Weight, Bias, IsTraining, momentum, eps);
         if (IsTraining)
-            CountBatch();
+            batches.Increment();
         return byRunning is null ? output : Mix!(byRunning, output);
     }
 
-    /// <summary>Counts in the buffer; what it holds is read, which waits for the device, only where another wrote to it since.</summary>
-    private void CountBatch()
-    {
-        if (counted != (batches.Storage, batches.Storage.Version))
-            count = (int)batches.Item();
-        batches.Write(++count);
-        batches.Storage.Version++;
-        counted = (batches.Storage, batches.Storage.Version);
-    }
 }
 
 /// <summary>Batch normalisation of [N, C] or [N, C, L].</summary>

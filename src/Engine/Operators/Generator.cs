@@ -15,8 +15,7 @@ public readonly record struct GeneratorState(ulong Seed, ulong Position);
 /// <param name="seed">The seed.</param>
 public sealed class Generator(ulong seed = 0)
 {
-    private readonly Lock gate = new();
-    private PhiloxState state = new(seed, 0);
+    private readonly PhiloxStream stream = new(seed);
 
     /// <summary>The generator that is used where none is given, seeded with 0: set its state to choose another seed.</summary>
     public static Generator Default { get; } = new();
@@ -26,20 +25,17 @@ public sealed class Generator(ulong seed = 0)
     {
         get
         {
-            lock (gate)
-                return new(state.Seed, state.Position);
+            var state = stream.State;
+            return new(state.Seed, state.Position);
         }
-        set
-        {
-            lock (gate)
-                state = new(value.Seed, value.Position);
-        }
+        set => stream.State = new(value.Seed, value.Position);
     }
 
     /// <summary>Another stream, which shares no numbers with this one for all that is practical: its seed is drawn from this one.</summary>
     public Generator Fork()
     {
-        var words = Philox.At(state.Seed, Take(1).Position);
+        var taken = stream.TakeHere("Generator.Fork", 1);
+        var words = Philox.At(taken.Seed, taken.Position);
         return new(((ulong)words.W0 << 32) | words.W1);
     }
 
@@ -48,13 +44,13 @@ public sealed class Generator(ulong seed = 0)
     public int[] Permutation(int n)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(n);
-        return Sampling.Permutation(Take((ulong)n), n);
+        return Sampling.Permutation(stream.TakeHere("Generator.Permutation", (ulong)n), n);
     }
 
     /// <summary>One number in [0, 1).</summary>
     public double NextDouble()
     {
-        var taken = Take(1);
+        var taken = stream.TakeHere("Generator.NextDouble", 1);
         var words = Philox.At(taken.Seed, taken.Position);
         return Philox.Unit(words.W0, words.W1);
     }
@@ -93,16 +89,6 @@ public sealed class Generator(ulong seed = 0)
         }
     }
 
-    /// <summary>The state for a kernel that uses so many counters; this stream goes on after them.</summary>
-    internal PhiloxState Take(ulong counters)
-    {
-        lock (gate)
-        {
-            var taken = state;
-            state = taken.Advance(counters);
-            return taken;
-        }
-    }
-
-    internal PhiloxState Take(Tensor y) => Take(Sampling.Counters(y.Elements, y.ElementType));
+    /// <summary>The state for a kernel that fills a tensor; this stream goes on after what it uses.</summary>
+    internal PhiloxState Take(Tensor y) => stream.Take(Sampling.Counters(y.Elements, y.ElementType));
 }

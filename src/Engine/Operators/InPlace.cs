@@ -69,6 +69,13 @@ public sealed partial class Tensor
         return this;
     }
 
+    /// <summary>Adds 1 to an Int32 scalar, on the device.</summary>
+    internal void Increment()
+    {
+        Writable("Increment");
+        Movement.Increment(Device.Compute, Slice);
+    }
+
     /// <summary>Checks that this tensor may be written over, and counts the change.</summary>
     private void Writable(string operation)
     {

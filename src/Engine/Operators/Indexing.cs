@@ -72,9 +72,11 @@ public sealed partial class Tensor
         using (var x = new Dense(this))
         using (var places = new Dense(index))
             Kernels.Indexing.Select(Device.Compute, AxisOf(axis, index.Elements), x.Slice, places.Slice, y.Slice);
-        var from = Shape;
-        return Graph.Record("IndexSelect", y, [this], [index], (g, c) => [Zeros(from, g.Device, g.ElementType).IndexAdd(axis, c[0], g)]);
+        return Graph.Needs(this) ? RecordedSelection(y, axis, Shape, index) : y;
     }
+
+    private Tensor RecordedSelection(Tensor y, int axis, Shape from, Tensor index) =>
+        Graph.Record("IndexSelect", y, [this], [index], (g, c) => [Zeros(from, g.Device, g.ElementType).IndexAdd(axis, c[0], g)]);
 
     /// <summary>Adds whole places of an axis: y = x, then y[.., index[j], ..] += source[.., j, ..], as PyTorch's index_add.</summary>
     /// <param name="axis">The axis.</param>
@@ -126,11 +128,11 @@ public sealed partial class Tensor
 
     private IndexedAxis AxisOf(int axis, int count)
     {
-        int[] sizes = Shape.ToArray();
+        var sizes = Shape.Span;
         return new(Product(sizes, 0, axis), sizes[axis], count, Product(sizes, axis + 1, Rank));
     }
 
-    private unsafe void CheckIndex(string operation, Tensor index, int axis)
+    private void CheckIndex(string operation, Tensor index, int axis)
     {
         ArgumentNullException.ThrowIfNull(index);
         Check.Integer(operation, "the index", index);
@@ -138,11 +140,12 @@ public sealed partial class Tensor
         if (!Device.Compute.IsDirect)
             return;
         using var dense = new Dense(index);
-        int size = Shape[axis];
-        foreach (int place in new ReadOnlySpan<int>(dense.Slice.Pointer<int>(), index.Elements))
-        {
-            if ((uint)place >= (uint)size)
-                throw new ArgumentOutOfRangeException(nameof(index), place, $"{operation}: position {place} is not on axis {axis} of {Shape}, which has 0 to {size - 1}.");
-        }
+        RangeCheck.Run(Device.Compute, dense.Slice, Shape[axis], null, new NoPosition(operation, Shape, axis));
+    }
+
+    private readonly record struct NoPosition(string Operation, Shape Shape, int Axis) : IRangeFault
+    {
+        public Exception Of(int number) =>
+            new ArgumentOutOfRangeException("index", number, $"{Operation}: position {number} is not on axis {Axis} of {Shape}, which has 0 to {Shape[Axis] - 1}.");
     }
 }

@@ -179,11 +179,14 @@ public sealed partial class Tensor
         CheckWeights(operation, weight);
         if (!Device.Compute.IsDirect)
             return;
-        foreach (int label in target.ToArray<int>())
-        {
-            if (label != ignoreIndex && (label < 0 || label >= Shape[1]))
-                throw new ArgumentOutOfRangeException(nameof(target), label, $"{operation}: target {label} is none of the {Shape[1]} classes of {Shape}, which are numbered from 0.");
-        }
+        using var dense = new Dense(target);
+        RangeCheck.Run(Device.Compute, dense.Slice, Shape[1], ignoreIndex, new NoClass(operation, Shape));
+    }
+
+    private readonly record struct NoClass(string Operation, Shape Shape) : IRangeFault
+    {
+        public Exception Of(int number) =>
+            new ArgumentOutOfRangeException("target", number, $"{Operation}: target {number} is none of the {Shape[1]} classes of {Shape}, which are numbered from 0.");
     }
 
     private void CheckWeights(string operation, Tensor? weight)
@@ -200,13 +203,22 @@ public sealed partial class Tensor
         Tensor hot, weights;
         using (new NoGrad())
         {
-            int classes = Shape[1];
-            var labels = target.ToArray<int>();
-            hot = FromDoubles([.. labels.Select(label => label == ignoreIndex ? 0.0 : label)], [labels.Length], Device, ElementType.Int32).OneHot(classes, ElementType);
-            hot *= FromDoubles([.. labels.Select(label => label == ignoreIndex ? 0.0 : 1)], [labels.Length, 1], Device, ElementType);
+            hot = target.OneHotBut(ignoreIndex, Shape[1], ElementType);
             weights = weight is null ? hot.Sum([1]) : (hot * weight).Sum([1]);
         }
         return ((this * hot).Sum([1]), weights);
+    }
+
+    /// <summary>One row a target with 1 in its class, of zeros where the target is ignored: what is no class has none.</summary>
+    private Tensor OneHotBut(int ignoreIndex, int classes, ElementType type)
+    {
+        var hot = OneHot(classes, type);
+        if ((uint)ignoreIndex >= (uint)classes)
+            return hot;
+        var counts = new double[classes];
+        Array.Fill(counts, 1);
+        counts[ignoreIndex] = 0;
+        return hot * FromDoubles(counts, [classes], Device, type);
     }
 
     /// <summary>The losses of <see cref="CrossEntropy"/> in recorded operators.</summary>
@@ -217,7 +229,9 @@ public sealed partial class Tensor
         var sharp = -(picked * weights);
         if (smoothing == 0)
             return sharp;
-        var counted = FromDoubles([.. target.ToArray<int>().Select(label => label == ignoreIndex ? 0.0 : 1)], [target.Elements], Device, ElementType);
+        Tensor counted;
+        using (new NoGrad())
+            counted = target.OneHotBut(ignoreIndex, Shape[1], ElementType).Sum([1]);
         var even = -(weight is null ? log : log * weight).Sum([1]) * counted;
         return sharp * (1 - smoothing) + even * (smoothing / Shape[1]);
     }

@@ -72,8 +72,9 @@ public abstract class Optimizer
     {
         foreach (var group in groups)
         {
-            foreach (var parameter in group.Parameters)
+            for (int i = 0; i < group.Parameters.Count; i++)
             {
+                var parameter = group.Parameters[i];
                 if (parameter.Grad is not { } gradient)
                     continue;
                 if (!states.TryGetValue(parameter, out var state))
@@ -89,10 +90,13 @@ public abstract class Optimizer
     /// <summary>Drops the gradients of all parameters, and gives their memory back.</summary>
     public void ZeroGrad()
     {
-        foreach (var parameter in groups.SelectMany(group => group.Parameters))
+        foreach (var group in groups)
         {
-            parameter.Grad?.Dispose();
-            parameter.Grad = null;
+            for (int i = 0; i < group.Parameters.Count; i++)
+            {
+                group.Parameters[i].Grad?.Dispose();
+                group.Parameters[i].Grad = null;
+            }
         }
     }
 

@@ -21,7 +21,15 @@ internal sealed class Storage
 
     public Device Device { get; }
 
-    public int Version { get; set; }
+    public int Version
+    {
+        get;
+        set
+        {
+            field = value;
+            StepRecord.Current?.Changed(this);
+        }
+    }
 
     /// <summary>Whether one holder alone has it, so that it may be written over.</summary>
     public bool IsExclusive => Volatile.Read(ref references) == 1;

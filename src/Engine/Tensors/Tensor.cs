@@ -54,7 +54,15 @@ public sealed partial class Tensor : IDisposable
     internal int[] Strides => strides ?? Shape.ContiguousStrides();
 
     /// <summary>The elements as kernels take them, from the first on; strided ones reach as far as their block does.</summary>
-    internal Slice Slice => new(Storage.Block, Offset, IsContiguous ? Elements : StridedExtent(), ElementType);
+    internal Slice Slice
+    {
+        get
+        {
+            var memory = Storage;
+            StepRecord.Current?.Keep(memory);
+            return new(memory.Block, Offset, IsContiguous ? Elements : StridedExtent(), ElementType);
+        }
+    }
 
     /// <summary>A new tensor with undefined elements.</summary>
     internal static Tensor Allocate(Shape shape, Device device, ElementType type) =>
@@ -75,6 +83,9 @@ public sealed partial class Tensor : IDisposable
         Interlocked.Exchange(ref storage, null)?.Release();
         Scope = null;
     }
+
+    /// <summary>Lets a tensor that was disposed of stand for its memory again, to which it gets a reference of its own.</summary>
+    internal void Revive(Storage memory) => storage ??= memory.Retain();
 
     /// <summary>Takes the tensor out of the thread's scopes: it lives until it is disposed or collected.</summary>
     /// <returns>This tensor.</returns>

@@ -16,7 +16,7 @@ public sealed class TensorScope : IDisposable
     private static TensorScope? current;
 
     private readonly TensorScope? outer = current;
-    private readonly List<Tensor> tensors = [];
+    private List<Tensor>? tensors;
     private bool disposed;
 
     /// <summary>Begins a scope inside the thread's present one.</summary>
@@ -31,7 +31,7 @@ public sealed class TensorScope : IDisposable
         if (tensor.Scope == this)
         {
             tensor.Scope = outer;
-            outer?.tensors.Add(tensor);
+            outer?.Add(tensor);
         }
         return tensor;
     }
@@ -43,12 +43,14 @@ public sealed class TensorScope : IDisposable
             return;
         disposed = true;
         current = outer;
+        if (tensors is null)
+            return;
         foreach (var tensor in tensors)
         {
             if (tensor.Scope == this)
                 tensor.Dispose();
         }
-        tensors.Clear();
+        tensors = null;
     }
 
     internal static void Register(Tensor tensor)
@@ -56,6 +58,8 @@ public sealed class TensorScope : IDisposable
         if (current is not { } scope)
             return;
         tensor.Scope = scope;
-        scope.tensors.Add(tensor);
+        scope.Add(tensor);
     }
+
+    private void Add(Tensor tensor) => (tensors ??= []).Add(tensor);
 }

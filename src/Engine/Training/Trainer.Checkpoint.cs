@@ -115,7 +115,13 @@ public partial class Trainer<TBatch>
         }
     }
 
-    private GeneratorState[] Capture() => [.. Generators.Select(generator => generator.State)];
+    private GeneratorState[] Capture()
+    {
+        var states = new GeneratorState[Generators.Count];
+        for (int i = 0; i < states.Length; i++)
+            states[i] = Generators[i].State;
+        return states;
+    }
 
     private void Restore(GeneratorState[] states)
     {

@@ -9,6 +9,7 @@ public partial class Trainer<TBatch>
     private bool TrainEpoch(IEnumerable<TBatch> batches, IProgress<TrainingProgress>? progress, Stopwatch clock, CancellationToken cancellation)
     {
         Model.Train();
+        captured?.Reset(); // what callbacks and others changed between epochs is recorded
         loader = batches as IPassed;
         batchesAnnounced = loader?.Count ?? (batches as IReadOnlyCollection<TBatch>)?.Count ?? 0;
         int skip = batchesDone;
@@ -63,6 +64,7 @@ public partial class Trainer<TBatch>
             foreach (var batch in group)
                 Discard(batch);
             ReadLosses();
+            unread.Dispose();
         }
         if (batchesDone == 0)
             throw new InvalidOperationException("Trainer: the loader gave no batch. Is the data set empty, or the last, smaller batch left out?");
@@ -93,13 +95,41 @@ public partial class Trainer<TBatch>
         foreach (var batch in group)
         {
             using var scope = new TensorScope();
-            var result = step!(batch);
-            CheckScalar(result.Loss);
-            (group.Count == 1 ? result.Loss : result.Loss / group.Count).Backward();
-            unread.Add((result.Loss.Detach().KeepAlive(), result.Output is { Rank: > 0 } output ? output.Shape[0] : 1));
+            if (captured is not null && group.Count == Settings.AccumulationSteps)
+            {
+                present = batch;
+                var tensors = ((ITensorBatch<TBatch>)batch!).Tensors;
+                var loss = captured.Run(tensors as Tensor[] ?? [.. tensors]);
+                Note(loss, captured.Rows);
+            }
+            else
+            {
+                var traced = Trace(batch, group.Count);
+                traced.Objective.Backward();
+                Note(traced.Loss, traced.Rows);
+            }
             Discard(batch);
         }
         Update();
+    }
+
+    /// <summary>The loss of a batch, and its part of the mean over as many batches.</summary>
+    private Traced Trace(TBatch batch, int batches)
+    {
+        var result = step!(batch);
+        CheckScalar(result.Loss);
+        return new(result.Loss, batches == 1 ? result.Loss : result.Loss / batches, result.Output is { Rank: > 0 } output ? output.Shape[0] : 1);
+    }
+
+    private CapturedStep? NewCapture()
+    {
+        if (!Settings.CaptureSteps)
+            return null;
+        if (updates is not null)
+            throw new ArgumentException("Trainer: CaptureSteps is set, but steps of several updates are not captured: each changes the weights that the next starts from. Don't capture.");
+        if (!typeof(ITensorBatch<TBatch>).IsAssignableFrom(typeof(TBatch)))
+            throw new ArgumentException($"Trainer: CaptureSteps is set, but a {typeof(TBatch).Name} does not say which tensors it is made of. Let it implement ITensorBatch<{typeof(TBatch).Name}>, or don't capture.");
+        return new(Model, tensors => Trace(((ITensorBatch<TBatch>)present!).With(tensors), Settings.AccumulationSteps));
     }
 
     private void RunUpdates(TBatch batch)
@@ -119,7 +149,7 @@ public partial class Trainer<TBatch>
             Optimizer.ZeroGrad();
         }
         if (reported is not null)
-            unread.Add((reported.KeepAlive(), 1));
+            Note(reported, 1);
         Discard(batch);
     }
 
@@ -135,6 +165,17 @@ public partial class Trainer<TBatch>
 
     private static void CheckScalar(Tensor loss) => Check.That(loss.Elements == 1, $"Trainer: the loss {loss.Shape} is no scalar. Reduce it with Mean() or Sum().");
 
+    /// <summary>Takes a loss down, to be read with others.</summary>
+    private void Note(Tensor loss, int rows)
+    {
+        if (!unread.TryAdd(loss, rows))
+        {
+            ReadLosses();
+            unread.Dispose();
+            unread.TryAdd(loss, rows);
+        }
+    }
+
     private void AfterStep(IProgress<TrainingProgress>? progress, Stopwatch clock)
     {
         double rate = LearningRate;
@@ -146,8 +187,8 @@ public partial class Trainer<TBatch>
             progress?.Report(new(Epoch, Settings.Epochs, Step, batchesDone, reportLoss.Value, rate, NoMetrics, false, clock.Elapsed));
             reportLoss.Reset();
         }
-        foreach (var callback in Callbacks)
-            callback.StepEnd(this);
+        for (int i = 0; i < Callbacks.Count; i++)
+            Callbacks[i].StepEnd(this);
         if (Settings.CheckpointEverySteps > 0 && Step % Settings.CheckpointEverySteps == 0)
             Save(Settings.CheckpointPath!);
     }
@@ -155,14 +196,11 @@ public partial class Trainer<TBatch>
     /// <summary>Reads the losses that are still on the device.</summary>
     private void ReadLosses()
     {
-        foreach (var (loss, rows) in unread)
+        foreach (var (value, rows) in unread.Read())
         {
-            double value = loss.Item();
-            loss.Dispose();
             epochLoss.Add(value, rows);
             reportLoss.Add(value, rows);
         }
-        unread.Clear();
     }
 
     private static void Discard(TBatch batch) => (batch as IDisposable)?.Dispose();

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-
+using TransferEngine.Data;
 using TransferEngine.Modules;
 
 namespace TransferEngine.Training;
@@ -28,12 +28,14 @@ public partial class Trainer<TBatch> : ITrainingRun
 {
     private readonly Func<TBatch, StepResult>? step;
     private readonly Func<TBatch, IEnumerable<TrainingUpdate>>? updates;
-    private readonly List<(Tensor Loss, int Rows)> unread = [];
+    private readonly UnreadLosses unread = new();
     private MeanLoss epochLoss = new(), reportLoss = new();
     private EarlyStopping? stopping;
     private IReadOnlyDictionary<string, Tensor>? bestWeights;
     private int batchesDone, batchesAnnounced;
     private bool stopAsked;
+    private CapturedStep? captured;
+    private TBatch? present;
 
     /// <summary>A training of a model.</summary>
     /// <param name="model">What is put into training mode, validated, saved. It may hold several networks.</param>
@@ -119,6 +121,7 @@ public partial class Trainer<TBatch> : ITrainingRun
         Settings.Check();
         if (updates is not null && Settings.AccumulationSteps > 1)
             throw new ArgumentException($"Trainer: AccumulationSteps is {Settings.AccumulationSteps}, but steps of several updates take one batch each. Use larger batches.");
+        using var capture = captured = NewCapture();
         var clock = Stopwatch.StartNew();
         var records = new List<TrainingProgress>();
         stopAsked = false;

@@ -62,6 +62,15 @@ public sealed record TrainerSettings
     /// </summary>
     public int ReportEvery { get; init; } = 10;
 
+    /// <summary>
+    /// Whether steps are captured (<see cref="CapturedStep"/>): in each epoch two steps run as usual, the next is recorded and one more compared with it; the others
+    /// replay it, to the same bits, with hardly any work and allocation on the host. Off by default, as the step's own code then runs in the first steps of an epoch only:
+    /// what it does on the host besides computing the loss (counting, printing, switching between losses) would not happen in the others. What would change a
+    /// number of the computation from step to step is found, and ends the training with a <see cref="CaptureException"/>, as does what reads the device within a step.
+    /// Batches of other shapes, such as a last, smaller one, and gradients of fewer batches than <see cref="AccumulationSteps"/> are computed as usual.
+    /// </summary>
+    public bool CaptureSteps { get; init; }
+
     internal void Check()
     {
         ArgumentOutOfRangeException.ThrowIfNegative(Epochs);

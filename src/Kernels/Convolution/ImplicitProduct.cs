@@ -41,7 +41,7 @@ internal static unsafe class ImplicitProduct
         var space = new WorkSpace(device);
         try
         {
-            int* offsets = space.Rent<int>(s.GroupOutputs);
+            int* offsets = space.Rent<int>(s.GroupOutputs, isTable: true);
             for (int o = 0; o < s.GroupOutputs; o++)
                 offsets[o] = o * s.OutputPlane;
             for (int g = 0; g < s.Groups; g++)
@@ -114,7 +114,7 @@ internal static unsafe class ImplicitProduct
 
     private static int* Offsets(ref WorkSpace space, in Conv2dShape s, Window window)
     {
-        int* offsets = space.Rent<int>(s.GroupChannels * s.Taps);
+        int* offsets = space.Rent<int>(s.GroupChannels * s.Taps, isTable: true);
         for (int k = 0; k < s.GroupChannels * s.Taps; k++)
         {
             var (channel, tap) = Math.DivRem(k, s.Taps);
@@ -138,7 +138,7 @@ internal static unsafe class ImplicitProduct
     {
         private MemoryBlock? first, second;
 
-        public T* Rent<T>(long count) where T : unmanaged => (T*)Keep(device.Memory.Rent(sizeof(T) * count, null)).Address;
+        public T* Rent<T>(long count, bool isTable = false) where T : unmanaged => (T*)Keep(device.Memory.Rent(sizeof(T) * count, null, isTable)).Address;
 
         public readonly void Return()
         {

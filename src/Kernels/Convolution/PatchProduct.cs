@@ -159,7 +159,7 @@ internal static unsafe class PatchProduct
     /// <summary>The taps that a patch holds: which of the filter, and where they lie in the maps, seen from the pixel's place.</summary>
     private struct TapList(ComputeDevice device, int capacity) : IDisposable
     {
-        private readonly MemoryBlock block = device.Memory.Rent(3L * sizeof(int) * capacity, null);
+        private readonly MemoryBlock block = device.Memory.Rent(3L * sizeof(int) * capacity, null, isTable: true);
 
         public int Count { get; private set; }
 

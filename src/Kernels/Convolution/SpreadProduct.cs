@@ -25,7 +25,7 @@ internal static unsafe class SpreadProduct
     {
         // A copy, as the last tile reads past the last filter.
         var filters = device.Memory.Rent((long)(s.WeightLength + PackedProduct.PanelRows<T, L>()) * sizeof(T), null);
-        new Span<T>(weight.Pointer<T>(), s.WeightLength).CopyTo(new Span<T>((T*)filters.Address, s.WeightLength));
+        device.CopyWithin(weight, new(filters, 0, s.WeightLength, weight.Type));
         var work = new SpreadWork<T, L>(device, s, dy.Pointer<T>(), (T*)filters.Address, bias, dx.Pointer<T>());
         device.RunWork(work.Items, ref work);
         device.Memory.Return(filters);

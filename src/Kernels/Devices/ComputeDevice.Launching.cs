@@ -43,6 +43,11 @@ internal sealed partial class ComputeDevice
     {
         if (items <= 0)
             return;
+        if (LaunchRecord.Current is { } record)
+        {
+            record.Run(this, new RecordedLaunch<T, K>(items, kernel));
+            return;
+        }
         Interlocked.Increment(ref launches);
         if (!IsDirect)
             Guarded(typeof(K), (Action<AcceleratorStream, Index1D, K>)Loaded<T, K>(), items, in kernel);
@@ -54,6 +59,15 @@ internal sealed partial class ComputeDevice
             RunDirect<T, K, Simd128<T>>(items, in kernel);
     }
 
+    /// <summary>As <see cref="Launch"/> for a kernel that takes random numbers from a stream's state on.</summary>
+    public void LaunchDrawing<T, K>(int items, in K kernel, PhiloxState state) where T : unmanaged where K : struct, IKernel<T>, IDrawing<K>
+    {
+        if (items > 0 && state.Draw is { } draw && LaunchRecord.Current is { } record)
+            record.Run(this, new RecordedDrawing<T, K>(items, kernel, draw));
+        else
+            Launch<T, K>(items, kernel);
+    }
+
     /// <summary>Runs a kernel of work groups; not on the CPU's direct path, which has SIMD variants of such kernels.</summary>
     public void LaunchGroups<T, K>(KernelConfig groups, in K kernel) where T : unmanaged where K : struct, IGroupKernel<T>
     {
@@ -61,6 +75,11 @@ internal sealed partial class ComputeDevice
             throw new NotSupportedException($"{typeof(K).Name} needs barriers, which the CPU's direct path does not have.");
         if (groups.GridDim.Size <= 0)
             return;
+        if (LaunchRecord.Current is { } record)
+        {
+            record.Run(this, new RecordedGroups<T, K>(groups, kernel));
+            return;
+        }
         Interlocked.Increment(ref launches);
         Guarded(typeof(K), (Action<AcceleratorStream, KernelConfig, K>)LoadedGroups<T, K>(), groups, in kernel);
     }
@@ -70,6 +89,11 @@ internal sealed partial class ComputeDevice
     {
         if (items <= 0)
             return;
+        if (LaunchRecord.Current is { } record)
+        {
+            record.Run(this, new RecordedTeamWork<TWork>(items, work));
+            return;
+        }
         Interlocked.Increment(ref launches);
         Team.Run(items, ref work);
     }

@@ -136,6 +136,11 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
     {
         if (source.IsEmpty)
             return;
+        if (LaunchRecord.Current is { } record)
+        {
+            record.Run(this, new RecordedCopyIn<T>(source.ToArray(), destination));
+            return;
+        }
         if (IsDirect)
             source.CopyTo(new Span<T>(destination.Pointer<T>(), source.Length));
         else
@@ -146,6 +151,7 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
     {
         if (destination.IsEmpty)
             return;
+        LaunchRecord.Refuse($"Reading {destination.Length:N0} element(s) of {source.Block.Label ?? "a tensor"}");
         if (IsDirect)
         {
             new Span<T>(source.Pointer<T>(), destination.Length).CopyTo(destination);
@@ -161,6 +167,11 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
         long bytes = (long)source.Length * source.Type.Size();
         if (bytes == 0)
             return;
+        if (LaunchRecord.Current is { } record)
+        {
+            record.Run(this, new RecordedCopyWithin(source, destination));
+            return;
+        }
         if (IsDirect)
             Buffer.MemoryCopy(source.Pointer<byte>() + source.Offset * (source.Type.Size() - 1L), destination.Pointer<byte>() + destination.Offset * (destination.Type.Size() - 1L), bytes, bytes);
         else

@@ -20,6 +20,15 @@ internal sealed class MemoryBlock(nint address, MemoryBuffer? buffer, long bytes
     /// <summary>What holds the block, for error messages.</summary>
     public object? Label { get; set; }
 
+    /// <summary>The arena that the block belongs to, if any; the other two are its own notes.</summary>
+    public MemoryArena? Arena { get; set; }
+
+    /// <summary>Whether somebody holds a block of an arena.</summary>
+    public bool IsHeld { get; set; }
+
+    /// <summary>Whether the host has written into a block of an arena.</summary>
+    public bool IsTable { get; set; }
+
     /// <summary>The next block in the pool's list of those handed out.</summary>
     public MemoryBlock? Next { get; private set; }
 

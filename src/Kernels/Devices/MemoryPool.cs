@@ -37,7 +37,14 @@ internal sealed class MemoryPool(IBlockSource source, string device) : IDisposab
     }
 
     /// <summary>Hands out a block of at least <paramref name="bytes"/> bytes with undefined contents; <paramref name="label"/> names it in errors.</summary>
-    public MemoryBlock Rent(long bytes, object? label)
+    /// <param name="bytes">How many are wanted.</param>
+    /// <param name="label">What the block is for.</param>
+    /// <param name="isTable">Whether the host itself writes into it, without a copy that the device knows of: a captured step keeps what it wrote.</param>
+    public MemoryBlock Rent(long bytes, object? label, bool isTable = false) =>
+        LaunchRecord.Current is { } record && record.Arena.Serves(this) ? record.Arena.Rent(SizeClass(bytes), label, isTable) : RentShared(bytes, label);
+
+    /// <summary>Hands out a block that belongs to no arena.</summary>
+    public MemoryBlock RentShared(long bytes, object? label)
     {
         long size = SizeClass(bytes);
         if (TryTake(size, label) is { } block)
@@ -57,6 +64,8 @@ internal sealed class MemoryPool(IBlockSource source, string device) : IDisposab
 
     public void Return(MemoryBlock block)
     {
+        if (block.Arena is { } arena && arena.TryReturn(block))
+            return;
         lock (gate)
         {
             block.Unlink();

@@ -40,6 +40,9 @@ internal static class Movement
             device.Launch<float, FillKernel<float>>(items, new(y.View<float>(), y.Type == ElementType.Int32 ? BitConverter.Int32BitsToSingle((int)value) : (float)value, chunk, y.Length));
     }
 
+    /// <summary>Adds 1 to an integer.</summary>
+    public static void Increment(ComputeDevice device, in Slice y) => device.Launch<float, IncrementKernel>(1, new(y.View<int>()));
+
     /// <summary>The strides of a contiguous tensor.</summary>
     public static int[] Contiguous(ReadOnlySpan<int> shape)
     {
@@ -164,6 +167,12 @@ internal readonly struct TransposeKernel<T>(TransposePlan plan, ArrayView<T> x, 
                 L.At(destination, to + i * write + j) = L.At(source, from + i + j * read);
         }
     }
+}
+
+/// <summary>The one work item: y[0] += 1.</summary>
+internal readonly struct IncrementKernel(ArrayView<int> y) : IKernel<float>
+{
+    public void Execute<L>(int item) where L : unmanaged, ILane<L, float> => L.At(y, item) += 1;
 }
 
 /// <summary>One work item: <c>chunk</c> elements set to a value.</summary>

@@ -59,11 +59,8 @@ internal static unsafe class VectorProduct
     {
         int matrices = vector.BatchStride == 0 ? 1 : batch;
         var block = device.Memory.Rent((long)matrices * rows * depth * sizeof(T), null);
-        T* to = (T*)block.Address, from = vector.Data.Pointer<T>();
-        for (int i = 0; i < matrices; i++)
-            for (int row = 0; row < rows; row++)
-                for (int k = 0; k < depth; k++)
-                    *to++ = from[(nint)i * vector.BatchStride + (nint)row * vector.RowStride + (nint)k * vector.ColumnStride];
+        var work = new GatherWork<T>(vector, rows, depth, (T*)block.Address);
+        device.RunWork(matrices, ref work);
         var data = new Slice(block, 0, matrices * rows * depth, vector.Data.Type);
         vector = Matrix.RowMajor(data, rows, depth) with { BatchStride = matrices == 1 ? 0 : rows * depth };
         return block;
@@ -82,6 +79,18 @@ internal static unsafe class VectorProduct
                 output.Store(L.Splat(sums[i]), batch, line + i, 0, 1);
             else
                 output.Store(*(L*)(sums + i), batch, row, line + i, count - i);
+        }
+    }
+
+    /// <summary>One matrix of the batch: its elements one after the other.</summary>
+    private readonly struct GatherWork<T>(Matrix vector, int rows, int depth, T* to) : IWork where T : unmanaged
+    {
+        public void Execute(int item)
+        {
+            T* from = vector.Data.Pointer<T>() + (nint)item * vector.BatchStride, next = to + (nint)item * rows * depth;
+            for (int row = 0; row < rows; row++)
+                for (int k = 0; k < depth; k++)
+                    *next++ = from[(nint)row * vector.RowStride + (nint)k * vector.ColumnStride];
         }
     }
 

@@ -5,7 +5,16 @@ namespace TransferEngine.Kernels;
 /// <summary>Where a stream of random numbers stands: its seed is the key, its position the counter of the next block of four words.</summary>
 internal readonly record struct PhiloxState(ulong Seed, ulong Position)
 {
+    /// <summary>The captured draw that the state was taken by, if any.</summary>
+    public RecordedDraw? Draw { get; init; }
+
     public PhiloxState Advance(ulong counters) => this with { Position = Position + counters };
+}
+
+/// <summary>A kernel of random numbers, which can be had for another state of its stream.</summary>
+internal interface IDrawing<K> where K : struct
+{
+    K At(PhiloxState state);
 }
 
 /// <summary>

@@ -35,7 +35,7 @@ internal static partial class Sampling
     public static void Integers(ComputeDevice device, PhiloxState state, int low, int high, in Slice y)
     {
         int counters = (int)Counters(y.Length, ElementType.Int32), chunk = device.IsDirect ? 1024 : 1;
-        device.Launch<float, IntegersKernel>((counters + chunk - 1) / chunk, new(state.Seed, state.Position, low, (uint)((long)high - low), y.View<int>(), chunk, counters, y.Length));
+        device.LaunchDrawing<float, IntegersKernel>((counters + chunk - 1) / chunk, new(state.Seed, state.Position, low, (uint)((long)high - low), y.View<int>(), chunk, counters, y.Length), state);
     }
 
     /// <summary>The numbers 0 to n - 1 in random order, drawn on the host (Fisher and Yates); uses <paramref name="n"/> counters.</summary>
@@ -57,9 +57,9 @@ internal static partial class Sampling
     {
         int counters = (int)Counters(y.Length, y.Type), chunk = device.IsDirect ? 1024 : 1, items = (counters + chunk - 1) / chunk;
         if (y.Type == ElementType.Float64)
-            device.Launch<double, DrawKernel<double, F>>(items, new(function, state.Seed, state.Position, x.View<double>(), y.View<double>(), chunk, counters, y.Length));
+            device.LaunchDrawing<double, DrawKernel<double, F>>(items, new(function, state.Seed, state.Position, x.View<double>(), y.View<double>(), chunk, counters, y.Length), state);
         else
-            device.Launch<float, DrawKernel<float, F>>(items, new(function, state.Seed, state.Position, x.View<float>(), y.View<float>(), chunk, counters, y.Length));
+            device.LaunchDrawing<float, DrawKernel<float, F>>(items, new(function, state.Seed, state.Position, x.View<float>(), y.View<float>(), chunk, counters, y.Length), state);
     }
 }
 
@@ -115,8 +115,10 @@ internal readonly struct DropoutDraw(double probability, double scale) : IDraw
 
 /// <summary>One work item: the numbers of <c>chunk</c> counters, from the given position on; y only, of which x may be the input.</summary>
 internal readonly struct DrawKernel<T, F>(F function, ulong seed, ulong position, ArrayView<T> x, ArrayView<T> y, int chunk, int counters, int n)
-    : IKernel<T> where T : unmanaged where F : struct, IDraw
+    : IKernel<T>, IDrawing<DrawKernel<T, F>> where T : unmanaged where F : struct, IDraw
 {
+    public DrawKernel<T, F> At(PhiloxState state) => new(function, state.Seed, state.Position, x, y, chunk, counters, n);
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Execute<L>(int item) where L : unmanaged, ILane<L, T>
     {
@@ -184,8 +186,11 @@ internal readonly struct DrawKernel<T, F>(F function, ulong seed, ulong position
 }
 
 /// <summary>One work item: the integers of <c>chunk</c> counters, laid out as floats are.</summary>
-internal readonly struct IntegersKernel(ulong seed, ulong position, int low, uint range, ArrayView<int> y, int chunk, int counters, int n) : IKernel<float>
+internal readonly struct IntegersKernel(ulong seed, ulong position, int low, uint range, ArrayView<int> y, int chunk, int counters, int n)
+    : IKernel<float>, IDrawing<IntegersKernel>
 {
+    public IntegersKernel At(PhiloxState state) => new(state.Seed, state.Position, low, range, y, chunk, counters, n);
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Execute<L>(int item) where L : unmanaged, ILane<L, float>
     {
