@@ -7,6 +7,7 @@ internal static class Measurements
 {
     private const string Usage = """
         usage: workloads FILE [FILTER] [SECONDS] [--device cpu|cuda|opencl[:index]]   times the workloads of a file, a JSON line each
+                         [--eager]                                                            ... their training steps as they are written, not captured and replayed
                peak [ROUNDS] [--device D]                                             what the machine can do at most, and what large products make of it
         """;
 
@@ -15,6 +16,7 @@ internal static class Measurements
     {
         var words = arguments.ToList();
         string name = Take(words, "--device") ?? "cpu";
+        bool captures = !words.Remove("--eager");
         if (words is ["peak", .. var count] && (count.Count == 0 || int.TryParse(count[0], out _)))
         {
             using var device = Device.Open(name);
@@ -32,7 +34,7 @@ internal static class Measurements
             return 2;
         }
         using var opened = Device.Open(name);
-        return new Workloads(opened).Run(file, options.Count > 0 ? options[0] : "", seconds);
+        return new Workloads(opened, captures).Run(file, options.Count > 0 ? options[0] : "", seconds);
     }
 
     /// <summary>Takes an option and its value out of the words.</summary>

@@ -3,15 +3,17 @@ using System.Globalization;
 using System.Text.Json;
 using TransferEngine.Models;
 using TransferEngine.Modules;
+using TransferEngine.Training;
 
 namespace TransferEngine.Benchmarks;
 
 /// <summary>
 /// Runs the workloads of a file and prints one JSON line each: name, median and least milliseconds, the number of runs, what a run allocates on the managed
 /// heap, full collections, and the process's peak of resident memory. Any workload of the form of
-/// the shared file is taken: kind fwd is one call, fwdbwd a call and the backward pass of its sum, step a training step, infer a forward pass.
+/// the shared file is taken: kind fwd is one call, fwdbwd a call and the backward pass of its sum, step a training step (captured, or
+/// eager), infer a forward pass.
 /// </summary>
-internal sealed class Workloads(Device device)
+internal sealed class Workloads(Device device, bool captures)
 {
     private const int MostRuns = 2000, LeastRuns = 5;
 
@@ -41,8 +43,9 @@ internal sealed class Workloads(Device device)
 
     private void Time(string name, Action action, double seconds)
     {
-        Once(action);
-        Once(action);
+        // A captured step is replayed from the fourth run on.
+        for (int i = 0; i < 4; i++)
+            Once(action);
         var times = new List<double>();
         long allocated = GC.GetTotalAllocatedBytes(precise: true);
         int collections = GC.CollectionCount(2);
@@ -166,6 +169,16 @@ internal sealed class Workloads(Device device)
     {
         var target = Tensor.RandomIntegers([x.Shape[0]], 0, classes, generator, device);
         var optimizer = new Sgd(model.Parameters().Where(parameter => parameter.RequiresGrad), 0.01, momentum: 0.9);
+        if (captures)
+        {
+            var step = new CapturedStep(model, inputs => model.Forward(inputs[0]).CrossEntropy(inputs[1]));
+            return () =>
+            {
+                step.Run(x, target);
+                optimizer.Step();
+                optimizer.ZeroGrad();
+            };
+        }
         return () =>
         {
             optimizer.ZeroGrad();

@@ -12,13 +12,6 @@ internal abstract class RecordedWork
 
     /// <summary>Whether other work is the same to the last argument.</summary>
     public abstract bool IsSame(RecordedWork other);
-
-    protected static string NameOf(Type type)
-    {
-        string name = type.Name;
-        int generic = name.IndexOf('`', StringComparison.Ordinal);
-        return generic < 0 ? name : $"{name[..generic]}<{string.Join(", ", type.GetGenericArguments().Select(NameOf))}>";
-    }
 }
 
 internal sealed class RecordedLaunch<T, K>(int items, K kernel) : RecordedWork where T : unmanaged where K : struct, IKernel<T>
@@ -26,7 +19,7 @@ internal sealed class RecordedLaunch<T, K>(int items, K kernel) : RecordedWork w
     private readonly int items = items;
     private readonly K kernel = kernel;
 
-    public override string Name => NameOf(typeof(K));
+    public override string Name => KernelLoader.NameOf(typeof(K));
 
     public override void Run(ComputeDevice device) => device.Launch<T, K>(items, kernel);
 
@@ -40,7 +33,7 @@ internal sealed class RecordedDrawing<T, K>(int items, K kernel, RecordedDraw dr
     private readonly K kernel = kernel;
     private readonly RecordedDraw draw = draw;
 
-    public override string Name => NameOf(typeof(K));
+    public override string Name => KernelLoader.NameOf(typeof(K));
 
     public override void Run(ComputeDevice device) => device.Launch<T, K>(items, kernel.At(draw.State));
 
@@ -53,7 +46,7 @@ internal sealed class RecordedGroups<T, K>(KernelConfig groups, K kernel) : Reco
     private readonly KernelConfig groups = groups;
     private readonly K kernel = kernel;
 
-    public override string Name => NameOf(typeof(K));
+    public override string Name => KernelLoader.NameOf(typeof(K));
 
     public override void Run(ComputeDevice device) => device.LaunchGroups<T, K>(groups, kernel);
 
@@ -66,7 +59,7 @@ internal sealed class RecordedTeamWork<W>(int items, W work) : RecordedWork wher
     private readonly int items = items;
     private readonly W work = work;
 
-    public override string Name => NameOf(typeof(W));
+    public override string Name => KernelLoader.NameOf(typeof(W));
 
     public override void Run(ComputeDevice device)
     {
