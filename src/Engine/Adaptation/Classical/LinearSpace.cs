@@ -23,8 +23,8 @@ internal sealed class LinearSpace : IAlignedSpace
     public Tensor Target(Tensor rows) => target.Apply(name, rows);
 }
 
-/// <summary>(x - μ) W + b; a part that is null is left out.</summary>
-internal sealed record AffineMap(Tensor? Mean, Tensor Weight, Tensor? Bias = null)
+/// <summary>(x - μ) W + b, a part that is null left out; then, where wanted, each row at length 1.</summary>
+internal sealed record AffineMap(Tensor? Mean, Tensor Weight, Tensor? Bias = null, bool UnitRows = false)
 {
     public AffineMap KeepAlive()
     {
@@ -40,7 +40,10 @@ internal sealed record AffineMap(Tensor? Mean, Tensor Weight, Tensor? Bias = nul
         Check.Alike(name, rows, Weight);
         Check.That(rows.Rank == 2 && rows.Shape[1] == Weight.Shape[0], $"{name}: rows {rows.Shape}; it was fitted on rows of {Weight.Shape[0]} features, [k, {Weight.Shape[0]}].");
         using var scope = new TensorScope();
+        using var recording = new NoGrad();
         var y = (Mean is null ? rows : rows - Mean).MatMul(Weight);
-        return scope.Keep(Bias is null ? y : y + Bias);
+        if (Bias is not null)
+            y += Bias;
+        return scope.Keep(UnitRows ? FeatureScaling.UnitRows(y) : y);
     }
 }

@@ -24,11 +24,13 @@ internal sealed class ExactTransport
     /// <param name="cost">As many, finite.</param>
     /// <param name="rows">n.</param>
     /// <param name="columns">m.</param>
-    public static double[] Plan(double[] cost, int rows, int columns)
+    /// <param name="cancellation">Looked at before each row.</param>
+    public static double[] Plan(double[] cost, int rows, int columns, CancellationToken cancellation = default)
     {
         var solver = new ExactTransport(cost, rows, columns);
         for (int row = 0; row < rows; row++)
         {
+            cancellation.ThrowIfCancellationRequested();
             for (int supply = columns; supply > 0;)
                 supply -= solver.Augment(row, supply);
         }

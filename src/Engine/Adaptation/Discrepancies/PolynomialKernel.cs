@@ -38,6 +38,12 @@ public sealed class PolynomialKernel : SampleKernel
         return Of((left * right).Sum([1]), left.Shape[1]);
     }
 
+    internal override Func<Tensor, Tensor> Against(Tensor points, int sourceRows)
+    {
+        points.KeepAlive();
+        return rows => Of(rows.MatMul(points.Transpose()), rows.Shape[1]);
+    }
+
     /// <summary>Powers by products, which are exact for negative bases too.</summary>
     private Tensor Of(Tensor products, int dimensions)
     {

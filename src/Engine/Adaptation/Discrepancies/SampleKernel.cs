@@ -16,6 +16,13 @@ public abstract class SampleKernel
     /// <param name="sourceRows">n.</param>
     /// <returns>[k].</returns>
     public abstract Tensor Paired(Tensor left, Tensor right, Tensor points, int sourceRows);
+
+    /// <summary>The kernel of any rows, [k, d], with given points, [k, n + m]; what it takes from data, such as a bandwidth, is taken from those points, once.</summary>
+    internal virtual Func<Tensor, Tensor> Against(Tensor points, int sourceRows)
+    {
+        points.KeepAlive();
+        return rows => Matrix(Tensor.Concat([points, rows]), sourceRows).Narrow(0, points.Shape[0], rows.Shape[0]).Narrow(1, 0, points.Shape[0]);
+    }
 }
 
 /// <summary>What a kernel's base bandwidth is taken from, anew for each pair of batches. No gradient flows through it.</summary>
@@ -97,6 +104,15 @@ public abstract class RadialKernel : SampleKernel
                 : Bandwidths(points.PairwiseSquaredDistances(points), sourceRows);
         }
         return Of(distances, bandwidths);
+    }
+
+    internal sealed override Func<Tensor, Tensor> Against(Tensor points, int sourceRows)
+    {
+        Tensor bandwidths;
+        using (var scope = new TensorScope())
+            bandwidths = scope.Keep(Bandwidths(points.PairwiseSquaredDistances(points), sourceRows));
+        (points, bandwidths) = (points.KeepAlive(), bandwidths.KeepAlive());
+        return rows => Of(rows.PairwiseSquaredDistances(points), bandwidths);
     }
 
     /// <summary>The mixture of squared distances.</summary>
