@@ -128,8 +128,18 @@ public sealed partial class Tensor
         Tensor? A(Tensor g, BackwardContext c) => c.Needs(0) ? gradientOfA(g, c[0]) : null;
         Tensor? B(Tensor g, BackwardContext c) => c.Needs(1) ? gradientOfB(g, c[needsA ? 1 : 0]) : null;
         return bias is null
-            ? Graph.Record(operation, y, [a, b], saved, (g, c) => [A(g, c), B(g, c)])
-            : Graph.Record(operation, y, [a, b, bias], saved, (g, c) => [A(g, c), B(g, c), c.Needs(2) ? g.Sum([0, 2, 3]) : null]);
+            ? Graph.Record(operation, y, [a, b], saved, (g, c) => Both(g, c))
+            : Graph.Record(operation, y, [a, b, bias], saved, (g, c) => [.. Both(g, c), c.Needs(2) ? g.Sum([0, 2, 3]) : null]);
+
+        // A gradient that is no dense array, as a sum's, is copied into one once, not by either.
+        Tensor?[] Both(Tensor g, BackwardContext c)
+        {
+            var dense = c.Needs(0) && c.Needs(1) ? g.Contiguous() : g;
+            Tensor?[] gradients = [A(dense, c), B(dense, c)];
+            if (!ReferenceEquals(dense, g))
+                dense.Dispose();
+            return gradients;
+        }
     }
 
     private static (Size2d Stride, Size2d Padding, Size2d Dilation) Steps(string operation, Size2d? stride, Size2d? padding, Size2d? dilation) => (

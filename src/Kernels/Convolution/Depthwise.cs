@@ -33,8 +33,13 @@ internal static class Depthwise
             dy.View<T>(), weight.View<T>(), new(bias), dx.View<T>(), planes, chunk));
     }
 
-    public static void WeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged =>
-        device.Launch<T, DepthwiseWeights<T>>(s.Outputs, new(s, x.View<T>(), dy.View<T>(), dweight.View<T>()));
+    public static void WeightGradient<T>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged
+    {
+        using var images = new BatchPieces(device, s.Batch, s.Batch, dweight);
+        int planes = s.Batch * s.Outputs, chunk = Chunk(s);
+        device.Launch<T, DepthwiseWeights<T>>((planes + chunk - 1) / chunk, new(s, x.View<T>(), dy.View<T>(), images.Sums.View<T>(), chunk));
+        images.AddUp<T>();
+    }
 
     /// <summary>The axis of the convolution from dy to dx: stride 1 over dy with zeros between its elements, the taps in reverse.</summary>
     private static ConvAxis Transposed(ConvAxis a) => new(a.Output, a.Kernel, 1, a.Span - 1 - a.Padding, a.Dilation, a.Input);
@@ -73,6 +78,7 @@ internal readonly struct DepthwisePlanes<T>(
         int* offsets = stackalloc int[ya.Kernel * xa.Kernel];
         int blockColumns = Math.Min(xa.Output, Window.MaxStripColumns), taps = ya.Kernel * xa.Kernel, channel = plane % channels;
         var window = Window.OfStrip(ya, xa, blockColumns);
+        bool square = Square3.Serves(ya, xa);
         for (int t = 0; t < taps; t++)
         {
             int tap = reversed != 0 ? taps - 1 - t : t;
@@ -90,7 +96,9 @@ internal readonly struct DepthwisePlanes<T>(
                     long image = (long)plane * sources / share + source;
                     window.Fill(scratch, (T*)Unsafe.AsPointer(ref L.At(x, 0)) + image * ya.Input * xa.Input, rows.Insert, columns.Insert, row, height, column);
                     int destination = (plane * ya.Output + row) * xa.Output + column, filter = (channel * sources + source) * taps;
-                    if (width > 2 * L.Width)
+                    if (square)
+                        DownRowsOfSquare<L>(scratch, window, filter, source > 0, destination, height, width);
+                    else if (width > 2 * L.Width)
                         AcrossColumns<L>(cells, window, offsets, taps, filter, source > 0, destination, height, width);
                     else
                         DownRows<L>(cells, window, offsets, taps, filter, source > 0, destination, height, width);
@@ -160,17 +168,70 @@ internal readonly struct DepthwisePlanes<T>(
                     c = L.MultiplyAdd(factor, L.Load(cells, from + 2 * stride), c);
                     d = L.MultiplyAdd(factor, L.Load(cells, from + 3 * stride), d);
                 }
-                // Columns that the vector before has summed already are not added to again.
-                int summed = add ? next - j : 0;
-                Put(output, into, left, a, add, summed);
-                if (last > 0)
-                    Put(output, into + pitch, left, b, add, summed);
-                if (last > 1)
-                    Put(output, into + 2 * pitch, left, c, add, summed);
-                if (last > 2)
-                    Put(output, into + 3 * pitch, left, d, add, summed);
+                Put(output, into, pitch, last, left, add, next - j, a, b, c, d);
             }
         }
+    }
+
+    /// <summary>As <see cref="DownRows"/> for filters of 3x3 neighbours: the four rows share what they read, half of the loads, and the filter stays in registers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private unsafe void DownRowsOfSquare<L>(T* cells, Window window, int filter, bool add, int destination, int height, int width)
+        where L : unmanaged, ILane<L, T>
+    {
+        var (filters, output) = (weight, y);
+        int pitch = columns.Axis.Output;
+        nint stride = window.RowStep, second = window.Offset(0, 1), third = window.Offset(0, 2);
+        int first = reversed != 0 ? filter + 8 : filter, step = reversed != 0 ? -1 : 1;
+        L w0 = L.Splat(L.At(filters, first)), w1 = L.Splat(L.At(filters, first + step)), w2 = L.Splat(L.At(filters, first + 2 * step));
+        L w3 = L.Splat(L.At(filters, first + 3 * step)), w4 = L.Splat(L.At(filters, first + 4 * step)), w5 = L.Splat(L.At(filters, first + 5 * step));
+        L w6 = L.Splat(L.At(filters, first + 6 * step)), w7 = L.Splat(L.At(filters, first + 7 * step)), w8 = L.Splat(L.At(filters, first + 8 * step));
+        for (int r = 0; r < height; r += 4)
+        {
+            for (int next = 0; next < width; next += L.Width)
+            {
+                int j = Math.Max(0, Math.Min(next, width - L.Width)), left = width - j, last = height - r - 1;
+                int into = destination + r * pitch + j;
+                T* at = cells + r * stride + j;
+                L zero = L.Constant(0);
+                L p = *(L*)at, q = *(L*)(at + second), s = *(L*)(at + third);
+                L a = Square3.Row<L, T>(p, q, s, w0, w1, w2, zero);
+                at += stride;
+                (p, q, s) = (*(L*)at, *(L*)(at + second), *(L*)(at + third));
+                a = Square3.Row<L, T>(p, q, s, w3, w4, w5, a);
+                L b = Square3.Row<L, T>(p, q, s, w0, w1, w2, zero);
+                at += stride;
+                (p, q, s) = (*(L*)at, *(L*)(at + second), *(L*)(at + third));
+                a = Square3.Row<L, T>(p, q, s, w6, w7, w8, a);
+                b = Square3.Row<L, T>(p, q, s, w3, w4, w5, b);
+                L c = Square3.Row<L, T>(p, q, s, w0, w1, w2, zero);
+                at += stride;
+                (p, q, s) = (*(L*)at, *(L*)(at + second), *(L*)(at + third));
+                b = Square3.Row<L, T>(p, q, s, w6, w7, w8, b);
+                c = Square3.Row<L, T>(p, q, s, w3, w4, w5, c);
+                L d = Square3.Row<L, T>(p, q, s, w0, w1, w2, zero);
+                at += stride;
+                (p, q, s) = (*(L*)at, *(L*)(at + second), *(L*)(at + third));
+                c = Square3.Row<L, T>(p, q, s, w6, w7, w8, c);
+                d = Square3.Row<L, T>(p, q, s, w3, w4, w5, d);
+                at += stride;
+                (p, q, s) = (*(L*)at, *(L*)(at + second), *(L*)(at + third));
+                d = Square3.Row<L, T>(p, q, s, w6, w7, w8, d);
+                Put(output, into, pitch, last, left, add, next - j, a, b, c, d);
+            }
+        }
+    }
+
+    /// <summary>Up to four rows of a vector; columns that the vector before has summed already are not added to again.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Put<L>(ArrayView<T> output, int into, int pitch, int last, int left, bool add, int summed, L a, L b, L c, L d) where L : unmanaged, ILane<L, T>
+    {
+        Put(output, into, left, a, add, summed);
+        if (last > 0)
+            Put(output, into + pitch, left, b, add, summed);
+        if (last > 1)
+            Put(output, into + 2 * pitch, left, c, add, summed);
+        if (last > 2)
+            Put(output, into + 3 * pitch, left, d, add, summed);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -185,76 +246,13 @@ internal readonly struct DepthwisePlanes<T>(
     }
 }
 
-/// <summary>One work item: the gradient of one filter, nine taps at a time, each in a register over the whole batch.</summary>
-internal readonly struct DepthwiseWeights<T>(Conv2dShape shape, ArrayView<T> x, ArrayView<T> dy, ArrayView<T> dweight) : IKernel<T> where T : unmanaged
+/// <summary>Filters of 3x3 neighbours whose outputs lie side by side: what three rows of outputs read is loaded once for all of them.</summary>
+internal static class Square3
 {
-    [MethodImpl(MethodImplOptions.AggressiveOptimization), SkipLocalsInit]
-    public unsafe void Execute<L>(int item) where L : unmanaged, ILane<L, T>
-    {
-        var (s, gradient) = (shape, dy);
-        T* scratch = stackalloc T[Window.StripCapacity + 64];
-        int* offsets = stackalloc int[s.Taps + 8];
-        int blockColumns = Math.Min(s.X.Output, Window.MaxStripColumns), channel = item / s.GroupOutputs;
-        var window = Window.OfStrip(s.Y, s.X, blockColumns);
-        for (int t = 0; t < s.Taps + 8; t++)
-            offsets[t] = t < s.Taps ? window.Offset(t / s.X.Kernel, t % s.X.Kernel) : 0;
-        var cells = Direct.View(scratch, Window.StripCapacity);
-        int stride = window.RowStep;
-        for (int t = 0; t < s.Taps; t += 9)
-        {
-            int o0 = offsets[t], o1 = offsets[t + 1], o2 = offsets[t + 2], o3 = offsets[t + 3], o4 = offsets[t + 4];
-            int o5 = offsets[t + 5], o6 = offsets[t + 6], o7 = offsets[t + 7], o8 = offsets[t + 8];
-            L zero = L.Constant(0), s0 = zero, s1 = zero, s2 = zero, s3 = zero, s4 = zero, s5 = zero, s6 = zero, s7 = zero, s8 = zero;
-            for (int n = 0; n < s.Batch; n++)
-            {
-                T* image = (T*)Unsafe.AsPointer(ref L.At(x, 0)) + (long)(n * s.Channels + channel) * s.InputPlane;
-                for (int column = 0; column < s.X.Output; column += blockColumns)
-                {
-                    int width = Math.Min(blockColumns, s.X.Output - column);
-                    for (int row = 0; row < s.Y.Output; row += window.Rows)
-                    {
-                        int height = Math.Min(window.Rows, s.Y.Output - row);
-                        window.Fill(scratch, image, 1, 1, row, height, column);
-                        for (int r = 0; r < height; r++)
-                        {
-                            int from = ((n * s.Outputs + item) * s.Y.Output + row + r) * s.X.Output + column;
-                            for (int next = 0; next < width; next += L.Width)
-                            {
-                                // The last vector ends with the row; what the one before it has counted is zero in it.
-                                int j = Math.Max(0, Math.Min(next, width - L.Width)), at = r * stride + j;
-                                var g = L.Load(gradient, from + j, width - j, zero);
-                                if (j < next)
-                                    g = L.IfLess(L.Ramp(), L.Constant(next - j), zero, g);
-                                s0 = L.MultiplyAdd(g, L.Load(cells, at + o0), s0);
-                                s1 = L.MultiplyAdd(g, L.Load(cells, at + o1), s1);
-                                s2 = L.MultiplyAdd(g, L.Load(cells, at + o2), s2);
-                                s3 = L.MultiplyAdd(g, L.Load(cells, at + o3), s3);
-                                s4 = L.MultiplyAdd(g, L.Load(cells, at + o4), s4);
-                                s5 = L.MultiplyAdd(g, L.Load(cells, at + o5), s5);
-                                s6 = L.MultiplyAdd(g, L.Load(cells, at + o6), s6);
-                                s7 = L.MultiplyAdd(g, L.Load(cells, at + o7), s7);
-                                s8 = L.MultiplyAdd(g, L.Load(cells, at + o8), s8);
-                            }
-                        }
-                    }
-                }
-            }
-            int into = item * s.Taps + t, left = s.Taps - t;
-            Put(into, 0, left, s0);
-            Put(into, 1, left, s1);
-            Put(into, 2, left, s2);
-            Put(into, 3, left, s3);
-            Put(into, 4, left, s4);
-            Put(into, 5, left, s5);
-            Put(into, 6, left, s6);
-            Put(into, 7, left, s7);
-            Put(into, 8, left, s8);
-        }
-    }
+    public static bool Serves(ConvAxis y, ConvAxis x) => y.Kernel == 3 && x.Kernel == 3 && y.Stride == 1 && y.Dilation == 1;
 
-    private void Put<L>(int index, int place, int left, L sum) where L : unmanaged, ILane<L, T>
-    {
-        if (place < left)
-            L.At(dweight, index + place) = L.Sum(sum);
-    }
+    /// <summary>One row of a filter over three neighbours, added to a sum.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static L Row<L, T>(L p, L q, L s, L w0, L w1, L w2, L sum) where L : unmanaged, ILane<L, T> where T : unmanaged =>
+        L.MultiplyAdd(s, w2, L.MultiplyAdd(q, w1, L.MultiplyAdd(p, w0, sum)));
 }

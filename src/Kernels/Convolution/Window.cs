@@ -65,15 +65,18 @@ internal readonly unsafe struct Window
         bool skips = y.Stride > y.Span;
         for (int r = 0; r < count; r++, cells += RowPitch)
         {
-            int ih = top + (skips ? r / y.Span * y.Stride + r % y.Span : r);
-            if (ih < 0 || ih % insertY != 0 || ih / insertY >= y.Input)
+            int line = top + (skips ? r / y.Span * y.Stride + r % y.Span : r), between = 0;
+            if (insertY > 1)
+                (line, between) = Math.DivRem(line, insertY);
+            T* source = image + (long)line * x.Input;
+            if (line < 0 || between != 0 || line >= y.Input)
                 new Span<T>(cells, RowPitch).Clear();
             else if (x.Stride == 1 && insertX == 1)
-                CopyRow(cells, image + (long)ih / insertY * x.Input, left);
+                CopyRow(cells, source, left);
             else if (insertX == 1)
-                SplitRow(cells, image + (long)ih / insertY * x.Input, left);
+                SplitRow(cells, source, left);
             else
-                SpreadRow(cells, image + (long)ih / insertY * x.Input, left, insertX);
+                SpreadRow(cells, source, left, insertX);
         }
     }
 

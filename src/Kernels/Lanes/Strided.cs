@@ -15,8 +15,15 @@ internal static unsafe class Strided
         int i = 0;
         if (stride == 1)
         {
+            if (Vector512.IsHardwareAccelerated)
+            {
+                for (; i <= count - Vector512<T>.Count; i += Vector512<T>.Count)
+                    Vector512.Load(from + i).Store(to + i);
+            }
             for (; i <= count - Vector256<T>.Count; i += Vector256<T>.Count)
                 Vector256.Load(from + i).Store(to + i);
+            for (; i <= count - Vector128<T>.Count; i += Vector128<T>.Count)
+                Vector128.Load(from + i).Store(to + i);
         }
         else if (typeof(T) == typeof(float) && stride == 2 && (Sse.IsSupported || AdvSimd.Arm64.IsSupported))
         {
