@@ -1,4 +1,5 @@
 using TransferEngine.Adaptation;
+using TransferEngine.Data;
 using TransferEngine.Modules;
 using TransferEngine.Training;
 using static TransferEngine.Engine.Tests.Adaptation.PlainNetworks;
@@ -120,6 +121,33 @@ public class AlternatingMethodTests
         var critic = Net(3, 1, 5);
         double norm = Math.Sqrt(critic.Weight.ToArray<double>().Sum(w => w * w));
         AssertClose(Math.Pow(norm - 1, 2), new WassersteinCritic(critic).Penalty(From(s), From(t)).Item());
+    }
+
+    [Theory, InlineData(0), InlineData(0.5)]
+    public void Dann_by_turns_equals_domain_beds(double penalty)
+    {
+        double[][] other = Rows(5, 3, 6, -0.2);
+        int[] otherClasses = [1, 1, 0, 2, 2];
+        Linear d = Net(4, 3, 5);
+        AdaptationStep Step(long number) => new(new AdaptationRun(features, head), new DomainBatch([new(From(s), Tensor.From(Classes)), new(From(other), Tensor.From(otherClasses))], From(t)), number);
+        (double[] Row, int Domain)[] rows = [.. Apply(features, s).Select(row => (row, 0)), .. Apply(features, other).Select(row => (row, 1)), .. Apply(features, t).Select(row => (row, 2))];
+        double[] weight = d.Weight.ToArray<double>();
+        double Slope(double[] row, int domain)
+        {
+            double[] p = Softmax(Apply(d, row));
+            return Enumerable.Range(0, 4).Sum(i => Math.Pow(Enumerable.Range(0, 3).Sum(o => (p[o] - (o == domain ? 1 : 0)) * weight[o * 4 + i]), 2));
+        }
+        double discriminated = -rows.Average(row => Math.Log(Softmax(Apply(d, row.Row))[row.Domain])) + penalty * rows.Average(row => Slope(row.Row, row.Domain));
+        double classified = CrossEntropy([.. First(s), .. First(other)], [.. Classes, .. otherClasses]);
+        var dann = new AlternatingDomainAdversary(d, weight: 0.7, discriminatorSteps: 2, penalty: penalty);
+        AssertUpdates([.. dann.Updates(Step(0))], (discriminated, [d]));
+        AssertUpdates([.. dann.Updates(Step(1))], (classified - 0.7 * discriminated, [features, head]));
+        AssertUpdates([.. dann.Updates(Step(2))], (discriminated, [d]));
+        CheckParameter(d.Weight, () => dann.Updates(Step(0)).Single().Loss);
+        CheckParameter(features.Weight, () => dann.Updates(Step(1)).Single().Loss);
+        var once = new AlternatingDomainAdversary(d);
+        Assert.Equal([features, head], once.Updates(Step(0)).Single().Parts!);
+        Assert.Equal([d], once.Updates(Step(1)).Single().Parts!);
     }
 
     [Fact]
