@@ -37,6 +37,19 @@ internal static class Discrepancy
             $"{name}: predictions {targetProbabilities.Shape} for {target.Shape[0]} rows of the target; wanted [{target.Shape[0]}, C].");
     }
 
+    /// <summary>Whether classes, known and guessed, belong to the rows of features.</summary>
+    public static void CheckLabels(string name, Tensor source, Tensor sourceTargets, Tensor target, Tensor targetLabels)
+    {
+        ArgumentNullException.ThrowIfNull(sourceTargets);
+        ArgumentNullException.ThrowIfNull(targetLabels);
+        foreach (var (rows, labels, role) in new[] { (source, sourceTargets, "source"), (target, targetLabels, "target") })
+        {
+            Check.Integer(name, $"the {role}'s classes", labels);
+            Check.SameDevice(name, rows, labels);
+            Check.That(labels.Shape == [rows.Shape[0]], $"{name}: classes {labels.Shape} for {rows.Shape[0]} rows of the {role}; wanted [{rows.Shape[0]}].");
+        }
+    }
+
     public static void CheckLogits(string name, Tensor logits)
     {
         ArgumentNullException.ThrowIfNull(logits);
