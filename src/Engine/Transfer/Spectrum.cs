@@ -19,6 +19,32 @@ internal readonly record struct Spectrum(double[] Values, Matrix<double> Vectors
     }
 
     /// <summary>
+    /// U diag(f) Uᵀ of the matrix U Λ Uᵀ that this is the spectrum of. Differentiable: with L_ij = (f_i - f_j) / (λ_i - λ_j), or f'(λ_i) where they are equal, the gradient is
+    /// U (L ∘ Uᵀ G U) Uᵀ (Daleckii and Krein); gradients of gradients do not see the change of U and L.
+    /// </summary>
+    /// <param name="name">What the operator is called.</param>
+    /// <param name="matrix">The symmetric matrix, [d, d].</param>
+    /// <param name="values">f, one for each eigenvalue.</param>
+    /// <param name="slope">L.</param>
+    public Tensor Function(string name, Tensor matrix, double[] values, Func<int, int, double> slope)
+    {
+        int d = values.Length;
+        var slopes = new double[d * d];
+        for (int i = 0; i < d; i++)
+        {
+            for (int j = 0; j < d; j++)
+                slopes[i * d + j] = slope(i, j);
+        }
+        Tensor Constant(double[] entries, Shape shape) => Tensor.FromDoubles(entries, shape, matrix.Device, matrix.ElementType);
+        var rows = Constant(Vectors.ToColumnMajorArray(), [d, d]); // an eigenvector a row: Uᵀ
+        Tensor result;
+        using (new NoGrad())
+            result = rows.Transpose().MatMul(rows * Constant(values, [d, 1]));
+        return Graph.Record(name, result, [matrix], [rows, Constant(slopes, [d, d])], static (g, c) =>
+            [c[0].Transpose().MatMul(c[1] * c[0].MatMul(g).MatMul(c[0].Transpose())).MatMul(c[0])]);
+    }
+
+    /// <summary>
     /// The sum of the squares of the largest or smallest singular values of a matrix, all where there are fewer; differentiable, with the vectors held constant,
     /// whose own change adds nothing to first order.
     /// </summary>

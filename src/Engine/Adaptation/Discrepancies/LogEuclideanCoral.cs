@@ -39,23 +39,13 @@ public sealed class LogEuclideanCoral : IDiscrepancy
         int d = covariance.Shape[0];
         if (d == 0)
             return covariance;
-        var (values, columns) = Spectrum.Of(Spectrum.Rows(covariance));
-        double[] lifted = [.. values.Select(value => value + ridge)], logs = [.. lifted.Select(value => Math.Log(value))], slopes = new double[d * d];
-        for (int i = 0; i < d; i++)
+        var spectrum = Spectrum.Of(Spectrum.Rows(covariance));
+        double[] lifted = [.. spectrum.Values.Select(value => value + ridge)], logs = [.. lifted.Select(value => Math.Log(value))];
+        return spectrum.Function("MatrixLogarithm", covariance, logs, (i, j) =>
         {
-            for (int j = 0; j < d; j++)
-            {
-                // log λ_i - log λ_j = 2 artanh(r), r = (λ_i - λ_j) / (λ_i + λ_j): no digits are lost where they are close.
-                double sum = lifted[i] + lifted[j], ratio = (lifted[i] - lifted[j]) / sum;
-                slopes[i * d + j] = Math.Abs(ratio) < 1e-4 ? 2 / sum * (1 + ratio * ratio / 3) : (logs[i] - logs[j]) / (lifted[i] - lifted[j]);
-            }
-        }
-        Tensor Constant(double[] entries, Shape shape) => Tensor.FromDoubles(entries, shape, covariance.Device, covariance.ElementType);
-        var rows = Constant(columns.ToColumnMajorArray(), [d, d]); // an eigenvector a row: Uᵀ
-        Tensor result;
-        using (new NoGrad())
-            result = rows.Transpose().MatMul(rows * Constant(logs, [d, 1]));
-        return Graph.Record("MatrixLogarithm", result, [covariance], [rows, Constant(slopes, [d, d])], static (g, c) =>
-            [c[0].Transpose().MatMul(c[1] * c[0].MatMul(g).MatMul(c[0].Transpose())).MatMul(c[0])]);
+            // log λ_i - log λ_j = 2 artanh(r), r = (λ_i - λ_j) / (λ_i + λ_j): no digits are lost where they are close.
+            double sum = lifted[i] + lifted[j], ratio = (lifted[i] - lifted[j]) / sum;
+            return Math.Abs(ratio) < 1e-4 ? 2 / sum * (1 + ratio * ratio / 3) : (logs[i] - logs[j]) / (lifted[i] - lifted[j]);
+        });
     }
 }
