@@ -26,6 +26,14 @@ public static class WeightSchedule
         ? progress => Math.Min(progress / until, 1)
         : throw new ArgumentOutOfRangeException(nameof(until), until, "WeightSchedule.Linear: the part of the training is above 0 and up to 1.");
 
+    /// <summary>A rise along a Gaussian, exp(-5 (1 - p / until)²), from 0.007 to 1, where it stays.</summary>
+    /// <param name="until">The part of the training after which it is 1, above 0 and up to 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The part is out of range.</exception>
+    /// <remarks>Laine and Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, section 2.2.</remarks>
+    public static Func<double, double> GaussianRampUp(double until = 1) => until is > 0 and <= 1
+        ? progress => Math.Exp(-5 * Math.Pow(1 - Math.Clamp(progress / until, 0, 1), 2))
+        : throw new ArgumentOutOfRangeException(nameof(until), until, "WeightSchedule.GaussianRampUp: the part of the training is above 0 and up to 1.");
+
     /// <summary>tllib's, by iterations i without regard to the end: low + (high - low) (2 / (1 + exp(-α i / N)) - 1). Ganin's where training has 10 N steps.</summary>
     /// <param name="steps">The steps of the whole training.</param>
     /// <param name="high">What it goes to.</param>

@@ -1,0 +1,46 @@
+namespace TransferEngine.Adaptation;
+
+/// <summary>
+/// FixMatch-style consistency: what the network says of a weakly changed view of a target row, where it is confident, is the label of a strongly changed view of the same row: cross-entropy of the
+/// strong view's logits with the weak view's most probable class, over the rows that reach a threshold, divided by the number of all rows.
+/// </summary>
+/// <remarks>
+/// Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence, NeurIPS 2020, equation 4; τ = 0.95 and weight 1. With class thresholds it is FlexMatch (Zhang et al., NeurIPS 2021), whose counts are
+/// a running average over batches here. The weak view is the target loader's <see cref="Data.DataLoaderSettings.Transform"/>, the strong one the first of its <see cref="Data.DataLoaderSettings.Views"/>, which goes through the networks
+/// by itself.
+/// </remarks>
+public sealed class FixMatch : WeightedMethod
+{
+    private readonly ConfidenceMask mask;
+
+    /// <inheritdoc cref="PseudoLabeling(double, Func{double, double}?, double, bool)"/>
+    public FixMatch(double weight = 1, Func<double, double>? schedule = null, double threshold = 0.95, bool perClass = false)
+        : base(perClass ? "flexmatch" : "fixmatch", weight, schedule) => mask = new(nameof(FixMatch), threshold, perClass);
+
+    /// <inheritdoc/>
+    public override void Begin(AdaptationRun run) => mask.Reset();
+
+    /// <summary>Measures; with thresholds per class it also learns them.</summary>
+    /// <param name="weakLogits">[m, C]; no gradient flows through them.</param>
+    /// <param name="strongLogits">Of the same rows, [m, C].</param>
+    /// <returns>A scalar.</returns>
+    /// <exception cref="ShapeException">They are no matrices of one shape, or have no row.</exception>
+    public Tensor Forward(Tensor weakLogits, Tensor strongLogits)
+    {
+        Discrepancy.CheckLogits(nameof(FixMatch), weakLogits);
+        Discrepancy.CheckLogits(nameof(FixMatch), strongLogits);
+        Check.That(weakLogits.Shape == strongLogits.Shape, $"FixMatch: weak logits {weakLogits.Shape} and strong logits {strongLogits.Shape} differ. Take both from views of the same rows.");
+        var (labels, trusted) = mask.Apply(weakLogits.Detach().Softmax());
+        return ConfidenceMask.Loss(strongLogits, labels, trusted);
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="InvalidOperationException">The target's loader gives no further view.</exception>
+    protected override Tensor Measure(AdaptationStep step)
+    {
+        ArgumentNullException.ThrowIfNull(step);
+        if (step.TargetViews.Count == 0)
+            throw new InvalidOperationException("FixMatch: the target's batches have no strong view. Set DataLoaderSettings.Views of its loader to a transform, such as RandAugment.");
+        return Forward(step.TargetLogits, step.Run.Head.Forward(step.Run.Features.Forward(step.TargetViews[0])));
+    }
+}
