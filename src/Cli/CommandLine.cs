@@ -6,7 +6,7 @@ namespace TransferEngine.Cli;
 /// <summary>The commands and their options.</summary>
 internal static class CommandLine
 {
-    public static RootCommand Root() => new("TransferEngine: transfer learning and domain adaptation on CUDA, OpenCL and the CPU.") { Demo(), FineTune(), Predict(), Evaluate(), Extract(), Inspect(), Devices() };
+    public static RootCommand Root() => new("TransferEngine: transfer learning and domain adaptation on CUDA, OpenCL and the CPU.") { Demo(), FineTune(), Adapt(), Predict(), Evaluate(), Extract(), Inspect(), Devices() };
 
     private static Command Demo()
     {
@@ -54,6 +54,43 @@ internal static class CommandLine
             new FineTuneRun(new(options.GetRequiredValue(weights).FullName, options.GetRequiredValue(backbone), options.GetRequiredValue(data).FullName, options.GetValue(freeze), options.GetValue(epochs),
                 options.GetValue(cache), options.GetValue(kept)?.FullName, options.GetValue(batch), options.GetValue(rate), options.GetValue(augment), options.GetValue(mixUp), options.GetValue(cutMix),
                 options.GetValue(skip), options.GetValue(seed), options.GetRequiredValue(output).FullName, options.GetValue(json)), opened).Run(cancellation);
+        })));
+        return command;
+    }
+
+    private static Command Adapt()
+    {
+        var method = new Option<string>("--method") { Description = $"One or more, with commas between: {string.Join(", ", AdaptMethod.All.Select(item => item.Name))}. A model of the source alone is trained beside them.", Required = true };
+        var source = new Option<string>("--source") { Description = $"The domain with classes: {DomainRows.Forms}.", Required = true };
+        var target = new Option<string>("--target") { Description = "The domain to adapt to, in the same form; classes that it has are looked at when all is chosen, to score.", Required = true };
+        var weights = new Option<FileInfo?>("--weights") { Description = "The backbone's weights: safetensors, or a checkpoint of PyTorch; random if not given." };
+        var backbone = new Option<string?>("--backbone") { Description = $"One of {string.Join(", ", Models.Backbone.All)}; lenet for idx files if not given, and a small network for vectors." };
+        var select = new Option<string?>("--select") { Description = $"The validator that chooses without target labels: {string.Join(", ", Adaptation.Validator.All.Select(item => item.Name.Replace(' ', '-')))}." };
+        var weight = new Option<double?>("--weight") { Description = "What the methods weigh; the papers' weights if not given." };
+        var steps = new Option<int>("--steps") { Description = "Training steps of each model.", DefaultValueFactory = _ => 1000 };
+        var rate = new Option<double>("--learning-rate") { Description = "Adam's, which falls to 0 by a cosine.", DefaultValueFactory = _ => 1e-3 };
+        var seed = new Option<ulong>("--seed") { Description = "What first weights, splits and orders are drawn from.", DefaultValueFactory = _ => 1 };
+        var output = new Option<FileInfo>("--out") { Description = "The chosen model; of images, predict and evaluate take it.", DefaultValueFactory = _ => new FileInfo("model.safetensors") };
+        var predictions = new Option<FileInfo?>("--predictions") { Description = "Also writes the chosen model's class of each row of the target to this CSV file." };
+        var report = new Option<FileInfo?>("--report") { Description = "Also writes an HTML report: learning curves, confusion matrices, features before and after." };
+        var (batch, json, device) = (BatchOption(32), JsonOption(), DeviceOption());
+        steps.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is < 1 or > 10_000_000)
+                result.AddError("--steps is a number from 1 to 10000000.");
+        });
+        rate.Validators.Add(result =>
+        {
+            if (!(result.GetValueOrDefault<double>() is > 0 and < double.PositiveInfinity))
+                result.AddError("--learning-rate is above 0.");
+        });
+        var command = new Command("adapt", "Adapts a model to a domain without labels, and chooses among methods without them.") { method, source, target, weights, backbone, select, weight, steps, batch, rate, seed, output, predictions, report, json, device };
+        command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
+        {
+            using var opened = Open(options.GetValue(device));
+            new AdaptRun(new(options.GetRequiredValue(method).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries), options.GetRequiredValue(source), options.GetRequiredValue(target),
+                options.GetValue(weights)?.FullName, options.GetValue(backbone), options.GetValue(select), options.GetValue(weight), options.GetValue(steps), options.GetValue(batch), options.GetValue(rate), options.GetValue(seed),
+                options.GetRequiredValue(output).FullName, options.GetValue(predictions), options.GetValue(json), options.GetValue(report)), opened).Run(cancellation);
         })));
         return command;
     }
@@ -128,9 +165,9 @@ internal static class CommandLine
         return alpha;
     }
 
-    private static Option<int> BatchOption()
+    private static Option<int> BatchOption(int rows = 16)
     {
-        var batch = new Option<int>("--batch-size") { Description = "Images of a batch.", DefaultValueFactory = _ => 16 };
+        var batch = new Option<int>("--batch-size") { Description = "Rows of a batch.", DefaultValueFactory = _ => rows };
         batch.Validators.Add(result =>
         {
             if (result.GetValueOrDefault<int>() is < 1 or > 4096)

@@ -27,6 +27,11 @@ internal sealed class ImageModel
     /// <summary>The head's linear map.</summary>
     public Module Linear => Network.Head is Sequential layers ? layers[^1] : Network.Head;
 
+    /// <summary>The network in two parts: what makes vectors of images, and the linear map of them.</summary>
+    public (Module Features, Module Head) Parts => Network.Head is Sequential layers
+        ? (new Sequential([.. Network.FeatureLayers, .. layers.SkipLast(1)]), layers[^1])
+        : (new Sequential([.. Network.FeatureLayers]), Network.Head);
+
     /// <summary>The module whose output the linear map takes.</summary>
     public string FeatureName
     {
@@ -39,19 +44,25 @@ internal sealed class ImageModel
 
     /// <summary>Source weights under a new linear head.</summary>
     /// <param name="backbone">The network.</param>
-    /// <param name="weights">A file of its weights, safetensors or a checkpoint of PyTorch, whose own head is left out.</param>
+    /// <param name="weights">A file of its weights, safetensors or a checkpoint of PyTorch, whose own head is left out; random weights if null.</param>
     /// <param name="classes">The names of the classes.</param>
     /// <param name="generator">What the head's first weights are drawn from.</param>
     /// <param name="skipCorrupt">Whether images that can't be decoded are left out.</param>
     /// <param name="device">Where.</param>
-    public static ImageModel Start(Backbone backbone, string weights, IReadOnlyList<string> classes, Generator generator, bool skipCorrupt, Device device)
+    public static ImageModel Start(Backbone backbone, string? weights, IReadOnlyList<string> classes, Generator generator, bool skipCorrupt, Device device)
     {
         var network = backbone.Create(generator: generator, device: device);
+        if (weights is not null)
+            LoadAllButHead(backbone, network, weights);
+        return With(backbone, classes, network, generator, skipCorrupt, device);
+    }
+
+    private static void LoadAllButHead(Backbone backbone, Classifier network, string weights)
+    {
         var report = network.Load(weights, strict: false);
         string[] missing = [.. report.Missing.Concat(report.Mismatched).Where(name => !name.StartsWith(network.HeadName, StringComparison.Ordinal) && !name.EndsWith("num_batches_tracked", StringComparison.Ordinal))];
         if (missing.Length > 0)
             throw new DataFormatException(weights, $"it has no weights of {backbone}: {report.Matched.Count} names match, {missing.Length} are missing or of another shape, such as {missing[0]}. Give weights of {backbone}, or their own --backbone.");
-        return With(backbone, classes, network, generator, skipCorrupt, device);
     }
 
     /// <summary>A model that <see cref="Save"/> wrote.</summary>
@@ -82,12 +93,15 @@ internal sealed class ImageModel
 
     public void Save(string path) => Network.Save(path, new Dictionary<string, string> { [BackboneKey] = Backbone.Name, [ClassesKey] = JsonSerializer.Serialize(Classes) });
 
-    /// <summary>The images of a folder a class as the network wants them, the same at each pass.</summary>
-    public (IDataset Data, ImageFolder Folder) Images(string path)
+    /// <summary>The images of a folder a class, or of one folder, as the network wants them, the same at each pass.</summary>
+    public (IDataset Data, ImageFolder Folder) Images(string path, bool labelled = true)
     {
-        var folder = Folder(path);
-        return (new TransformedDataset(folder, Middle()), folder);
+        var folder = Folder(path, labelled);
+        return (Images(folder), folder);
     }
+
+    /// <summary>Images as the network wants them, the same at each pass.</summary>
+    public IDataset Images(IDataset images) => new TransformedDataset(images, Middle());
 
     /// <summary>Tells the images of a folder and what is done to them from others: files with their lengths and times, and the preprocessing.</summary>
     public string Origin(ImageFolder folder)
@@ -113,7 +127,7 @@ internal sealed class ImageModel
     {
         var image = ImageFolder.ReadImage(path, Backbone.Preprocessing.Channels);
         var single = new TensorDataset(image.Reshape([1, .. image.Shape]), Tensor.Zeros([1], type: ElementType.Int32));
-        return new TransformedDataset(single, Middle()).Read([0], device).Input;
+        return Images(single).Read([0], device).Input;
     }
 
     private static ImageModel With(Backbone backbone, IReadOnlyList<string> classes, Classifier network, Generator generator, bool skipCorrupt, Device device)
@@ -133,9 +147,9 @@ internal sealed class ImageModel
         return network.Features(Tensor.Zeros([1, wanted.Channels, wanted.Size, wanted.Size], device)).Rank == 4;
     }
 
-    private ImageFolder Folder(string path)
+    private ImageFolder Folder(string path, bool labelled = true)
     {
-        var folder = new ImageFolder(path, new() { OriginalSize = true, Channels = Backbone.Preprocessing.Channels, Corrupt = SkipsCorrupt ? CorruptImages.Skip : CorruptImages.Throw });
+        var folder = new ImageFolder(path, new() { Labelled = labelled, OriginalSize = true, Channels = Backbone.Preprocessing.Channels, Corrupt = SkipsCorrupt ? CorruptImages.Skip : CorruptImages.Throw });
         foreach (var error in folder.Skipped)
             AnsiConsole.MarkupLineInterpolated($"[yellow]Left out:[/] {error.Message}");
         return folder;

@@ -30,6 +30,9 @@ public sealed record ImageFolderSettings
     /// </summary>
     public bool OriginalSize { get; init; }
 
+    /// <summary>Whether the folders in it are classes; otherwise all images below it are read, as of one class.</summary>
+    public bool Labelled { get; init; } = true;
+
     /// <summary>3 for red, green and blue, 1 for grey. Transparency is dropped.</summary>
     public int Channels { get; init; } = 3;
 
@@ -64,13 +67,14 @@ public sealed class ImageFolder : IDataset, IRows
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(settings.Width);
         CheckChannels(nameof(settings), settings.Channels);
         var recursive = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = false };
-        var classes = Directory.GetDirectories(path)
+        string[] folders = settings.Labelled ? Directory.GetDirectories(path) : [path];
+        var classes = folders
             .Select(folder => (Name: Path.GetFileName(folder), Files: Directory.GetFiles(folder, "*", recursive).Where(IsImage).Order(StringComparer.Ordinal).ToArray()))
             .Where(item => item.Files.Length > 0)
             .OrderBy(item => item.Name, StringComparer.Ordinal)
             .ToArray();
         if (classes.Length == 0)
-            throw new DataFormatException(path, "no folder in it holds a JPEG, PNG or BMP file. Wanted: a folder a class, with its images.");
+            throw new DataFormatException(path, settings.Labelled ? "no folder in it holds a JPEG, PNG or BMP file. Wanted: a folder a class, with its images." : "there is no JPEG, PNG or BMP file in it.");
         Classes = [.. classes.Select(item => item.Name)];
         paths = [.. classes.SelectMany(item => item.Files)];
         labels = [.. classes.SelectMany((item, label) => item.Files.Select(_ => label))];
@@ -171,7 +175,9 @@ public sealed class ImageFolder : IDataset, IRows
             throw new ArgumentOutOfRangeException(argument, channels, "ImageFolder: images have 1 channel, grey, or 3, red, green and blue.");
     }
 
-    private static bool IsImage(string path) => Path.GetExtension(path).ToLowerInvariant() is ".jpg" or ".jpeg" or ".png" or ".bmp";
+    /// <summary>Whether a file is taken for an image, by the end of its name.</summary>
+    /// <param name="path">The file.</param>
+    public static bool IsImage(string path) => Path.GetExtension(path).ToLowerInvariant() is ".jpg" or ".jpeg" or ".png" or ".bmp";
 
     private DataFormatException? Check(string path)
     {
