@@ -38,6 +38,15 @@ internal sealed record ExperimentMethod(string Name, string Recipe, IReadOnlyLis
 /// <param name="Device">Where.</param>
 internal sealed record ExperimentRun(string Data, IReadOnlyList<ExperimentMethod> Methods, int Seeds, Device Device)
 {
+    /// <summary>Where features of a fixed network are kept between runs; null for nowhere.</summary>
+    public string? Cache { get; init; }
+
+    /// <summary>What an earlier run with the same file of rows came to: not run again.</summary>
+    public IReadOnlyList<ResultRow> Earlier { get; init; } = [];
+
+    /// <summary>Whether an earlier run did it.</summary>
+    public bool IsDone(string task, ExperimentMethod method, int seed) => Earlier.Any(row => row.Task == task && row.Method == method.Name && row.Seed == seed);
+
     /// <summary>The folder of one data set: that named so inside the data's folder, or the folder itself where it holds the file.</summary>
     /// <param name="set">The set's folder.</param>
     /// <param name="file">A file that the set has.</param>
@@ -58,4 +67,12 @@ internal sealed record ExperimentRun(string Data, IReadOnlyList<ExperimentMethod
 /// <param name="Seed">The seed; 0 of a method that draws nothing.</param>
 /// <param name="Accuracy">The share of the target's rows that were classified right, 0 to 1.</param>
 /// <param name="Seconds">How long it took, the data's reading left out.</param>
-internal sealed record ResultRow(string Task, string Method, int Seed, double Accuracy, double Seconds);
+/// <param name="Candidates">What a deep method's result was chosen from, without a look at target labels, the chosen one first; null of a method that has one result.</param>
+internal sealed record ResultRow(string Task, string Method, int Seed, double Accuracy, double Seconds, IReadOnlyList<CandidateRow>? Candidates = null);
+
+/// <summary>A training that a result was chosen from.</summary>
+/// <param name="Weight">What the method weighs.</param>
+/// <param name="LearningRate">The optimiser's step size.</param>
+/// <param name="Accuracy">On the target's rows, 0 to 1; measured when all was chosen.</param>
+/// <param name="Scores">The validators' scores, by their names.</param>
+internal sealed record CandidateRow(double Weight, double LearningRate, double Accuracy, IReadOnlyDictionary<string, double> Scores);

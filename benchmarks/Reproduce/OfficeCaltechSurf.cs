@@ -38,7 +38,7 @@ internal sealed class OfficeCaltechSurf : Experiment
         var domains = Domains.ToDictionary(domain => domain.Key, domain => Load(folder, domain.Value, run.Device));
         foreach (var method in run.Methods)
         {
-            foreach (string task in Tasks)
+            foreach (string task in Tasks.Where(task => !run.IsDone(task, method, 0)))
             {
                 var ((source, sourceLabels), (target, targetLabels)) = (domains[task[0]], domains[task[^1]]);
                 var clock = Stopwatch.StartNew();

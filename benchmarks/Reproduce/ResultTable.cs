@@ -2,7 +2,9 @@ using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Spectre.Console;
+using TransferEngine.Serialization;
 
 namespace TransferEngine.Benchmarks;
 
@@ -17,9 +19,11 @@ internal sealed class ResultTable(Experiment experiment, ExperimentRun run)
         WriteIndented = true,
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, // arrows stay arrows
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+        NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals, // the scores of a training that diverged
     };
 
-    private readonly List<ResultRow> rows = [];
+    private readonly List<ResultRow> rows = [.. run.Earlier];
 
     public void Add(ResultRow row) => rows.Add(row);
 
@@ -41,8 +45,22 @@ internal sealed class ResultTable(Experiment experiment, ExperimentRun run)
         AnsiConsole.Write(table);
     }
 
-    /// <summary>Writes { experiment, device, rows: [{ task, method, seed, accuracy, seconds }] }; beside the file first, then renamed.</summary>
-    public void WriteJson(string path) => Write(path, JsonSerializer.Serialize(new { experiment = experiment.Name, device = $"{run.Device} {run.Device.Name}", rows }, Indented) + "\n");
+    /// <summary>Writes { experiment, device, rows: [{ task, method, seed, accuracy, seconds, candidates }] }; beside the file first, then renamed.</summary>
+    public void WriteJson(string path) => Write(path, JsonSerializer.Serialize(new ResultFile(experiment.Name, $"{run.Device} {run.Device.Name}", rows), Indented) + "\n");
+
+    /// <summary>Reads what <see cref="WriteJson"/> wrote.</summary>
+    /// <exception cref="DataFormatException">The file is not of that kind.</exception>
+    public static ResultFile ReadJson(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize<ResultFile>(File.ReadAllText(path), Indented) is { Experiment: not null, Rows: not null } file ? file : throw new JsonException("experiment or rows are missing.");
+        }
+        catch (JsonException e)
+        {
+            throw new DataFormatException(path, $"it holds no rows of an experiment: {e.Message}", e);
+        }
+    }
 
     /// <summary>Writes the experiment's page: protocol, table, recipes, notes.</summary>
     public void WriteMarkdown(string path)
@@ -101,10 +119,13 @@ internal sealed class ResultTable(Experiment experiment, ExperimentRun run)
 
     private static string Percent(double value) => value.ToString("F1", CultureInfo.InvariantCulture);
 
-    private static void Write(string path, string text)
+    internal static void Write(string path, string text)
     {
         string beside = $"{path}.{Guid.NewGuid():N}.partial";
         File.WriteAllText(beside, text);
         File.Move(beside, path, overwrite: true);
     }
 }
+
+/// <summary>The rows of an experiment as they are kept in a file.</summary>
+internal sealed record ResultFile(string Experiment, string Device, IReadOnlyList<ResultRow> Rows);

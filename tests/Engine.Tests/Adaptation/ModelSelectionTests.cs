@@ -106,6 +106,26 @@ public class ModelSelectionTests
     }
 
     [Fact]
+    public void The_target_may_be_gone_through_otherwise_and_the_task_have_another_loss()
+    {
+        List<(int Source, int Target)> batches = [];
+        int losses = 0;
+        var runs = new AdapterCandidates(Source(1), Target(), draw => (new Linear(2, 4, generator: draw), new Linear(4, Blobs.Classes, generator: draw)))
+        {
+            Settings = new() { Steps = 3 },
+            TargetLoader = new() { BatchSize = 7 },
+            Criterion = (logits, classes) =>
+            {
+                losses++;
+                return logits.CrossEntropy(classes, labelSmoothing: 0.1);
+            },
+        };
+        Train(runs.Create("counts", _ => new Counts(step => batches.Add((step.SourceInput.Shape[0], step.TargetInput.Shape[0])))));
+        Assert.Equal([(32, 7), (32, 7), (32, 7)], batches);
+        Assert.Equal(3, losses);
+    }
+
+    [Fact]
     public void Mistakes_are_named_and_cancelling_keeps_what_was_reported()
     {
         var selection = new ModelSelection(Set()) { Validators = Quick };
@@ -160,6 +180,17 @@ public class ModelSelectionTests
     {
         protected override Tensor Measure(AdaptationStep step) =>
             (step.TargetLogits.Narrow(1, 0, 1) - step.TargetLogits.Narrow(1, 1, 1) - 0.5).Square().Mean() + (step.TargetLogits.Narrow(1, 0, 1) - step.TargetLogits.Narrow(1, 2, 1) - 0.5).Square().Mean();
+    }
+
+    private sealed class Counts(Action<AdaptationStep> see) : AdaptationMethod
+    {
+        public override string Name => "counts";
+
+        public override Tensor? Loss(AdaptationStep step)
+        {
+            see(step);
+            return null;
+        }
     }
 
     private sealed class Heard : IProgress<SelectionProgress>

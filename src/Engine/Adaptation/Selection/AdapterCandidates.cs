@@ -41,6 +41,12 @@ public sealed class AdapterCandidates
     /// <summary>How both domains are gone through; the orders are drawn from the candidate's seed.</summary>
     public DataLoaderSettings Loader { get; init; } = new() { BatchSize = 32, Shuffle = true, DropLast = true };
 
+    /// <summary>How the target is gone through, where otherwise than the source, such as without its augmentation; as <see cref="Loader"/> says if null.</summary>
+    public DataLoaderSettings? TargetLoader { get; init; }
+
+    /// <summary>The loss of the task, from logits and classes; cross-entropy if null.</summary>
+    public Func<Tensor, Tensor, Tensor>? Criterion { get; init; }
+
     /// <summary>Makes the optimiser of parameters with a learning rate; Adam if null.</summary>
     public Func<IEnumerable<Tensor>, double, Optimizer> Optimizer { get; init; } = (parameters, rate) => new Adam(parameters, rate);
 
@@ -65,9 +71,9 @@ public sealed class AdapterCandidates
         return new(method, (candidate, progress, cancellation) =>
         {
             var (features, head) = networks(new(candidate.Seed));
-            var adapter = new Adapter(features, head, make(new(candidate.Weight, new(candidate.Seed + 1), device)));
-            var order = Loader with { Seed = candidate.Seed };
-            adapter.Fit(new(new DataLoader(source, order, device), new(target, order, device)), Settings with { Optimizer = parameters => Optimizer(parameters, candidate.LearningRate) }, progress, cancellation);
+            var adapter = new Adapter(features, head, make(new(candidate.Weight, new(candidate.Seed + 1), device)), Criterion);
+            DataLoader Loaded(IDataset rows, DataLoaderSettings settings) => new(rows, settings with { Seed = candidate.Seed }, device);
+            adapter.Fit(new(Loaded(source, Loader), Loaded(target, TargetLoader ?? Loader)), Settings with { Optimizer = parameters => Optimizer(parameters, candidate.LearningRate) }, progress, cancellation);
             return new(features, head);
         }, weight, learningRate, seed);
     }
