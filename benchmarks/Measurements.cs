@@ -9,17 +9,31 @@ internal static class Measurements
         usage: workloads FILE [FILTER] [SECONDS] [--device cpu|cuda|opencl[:index]]   times the workloads of a file, a JSON line each
                          [--eager]                                                            ... their training steps as they are written, not captured and replayed
                peak [ROUNDS] [--device D]                                             what the machine can do at most, and what large products make of it
+        with --precision fp32|tf32|bf16|fp16 for the products of a card, and --tuned for its tuned float32 products
         """;
+
+    private static readonly Dictionary<string, MatMulPrecision> Precisions = new()
+    {
+        ["fp32"] = MatMulPrecision.Float32,
+        ["tf32"] = MatMulPrecision.TensorFloat32,
+        ["bf16"] = MatMulPrecision.BFloat16,
+        ["fp16"] = MatMulPrecision.Float16,
+    };
 
     /// <returns>The exit code: 2 if the words make no sense.</returns>
     public static int Run(string[] arguments)
     {
         var words = arguments.ToList();
-        string name = Take(words, "--device") ?? "cpu";
-        bool captures = !words.Remove("--eager");
+        string name = Take(words, "--device") ?? "cpu", precision = Take(words, "--precision") ?? "fp32";
+        bool captures = !words.Remove("--eager"), tuned = words.Remove("--tuned");
+        if (!Precisions.ContainsKey(precision))
+        {
+            Console.Error.WriteLine(Usage);
+            return 2;
+        }
         if (words is ["peak", .. var count] && (count.Count == 0 || int.TryParse(count[0], out _)))
         {
-            using var device = Device.Open(name);
+            using var device = Open();
             return new Peak(device).Run(count.Count == 0 ? 5 : int.Parse(count[0], CultureInfo.InvariantCulture));
         }
         if (words is not ["workloads", var file, .. var options] || !File.Exists(file))
@@ -33,8 +47,15 @@ internal static class Measurements
             Console.Error.WriteLine($"'{options[1]}' is no number of seconds.");
             return 2;
         }
-        using var opened = Device.Open(name);
+        using var opened = Open();
         return new Workloads(opened, captures).Run(file, options.Count > 0 ? options[0] : "", seconds);
+
+        Device Open()
+        {
+            var found = Device.Open(name);
+            (found.MatMulPrecision, found.AllowTunedMatMul) = (Precisions[precision], tuned);
+            return found;
+        }
     }
 
     /// <summary>Takes an option and its value out of the words.</summary>

@@ -13,7 +13,7 @@ import argparse, datetime, json, math, os, shutil, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = "TransferEngine.Card"
-PRECISIONS = ("fp32",)
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 def pack(a):
@@ -141,7 +141,7 @@ class Run:
         path, seconds = os.path.join(HERE, file), str(self.a.seconds)
         for turn in range(self.a.rounds):
             for precision in self.a.precision.split(","):
-                ours = self.ours("workloads", path, self.a.filter, seconds, "--device", self.a.device)
+                ours = self.ours("workloads", path, self.a.filter, seconds, "--device", self.a.device, "--precision", precision, *(["--tuned"] if self.a.tuned else []))
                 peer = [self.a.python, os.path.join(HERE, "peer.py"), path, self.a.filter, seconds, "--precision", precision, "--device", self.a.peer_device]
                 for side, command in (("ours", ours), ("peer", peer)):
                     rows, _ = self.call(f"{os.path.splitext(file)[0]}-{precision}-{side}-{turn}", command, share)
@@ -184,7 +184,8 @@ def main():
     q.add_argument("--rounds", type=int, default=2); q.add_argument("--seconds", type=float, default=0.2, help="of one workload"); q.add_argument("--filter", default="", help="of workloads")
     q.add_argument("--tests", default="", help="part of the names of the tests that run"); q.add_argument("--precision", default="fp32", help="one or several of the peer's, with commas")
     q.add_argument("--skip", default="", help="some of tests,opencl,peak,workloads.json,gpu.json"); q.add_argument("--python", default="python3", help="the one that has PyTorch")
-    q.add_argument("--peer-device", default="cuda"); q.add_argument("--sanitizer", action="store_true"); q.add_argument("--sanitizer-filter", default="MatMul")
+    q.add_argument("--peer-device", default="cuda"); q.add_argument("--tuned", action="store_true", help="float32 products by the tuned kernel, too")
+    q.add_argument("--sanitizer", action="store_true"); q.add_argument("--sanitizer-filter", default="MatMul")
     a = p.parse_args()
     return pack(a) if a.verb == "pack" else run(a)
 

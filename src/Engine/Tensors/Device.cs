@@ -70,6 +70,28 @@ public sealed class Device : IDisposable
     }
 
     /// <summary>
+    /// What float32 matrix products (not convolutions) compute with on CUDA, from compute capability 8.0 on and where every size is at least 16: at first
+    /// <see cref="MatMulPrecision.Float32"/>, as PyTorch's. Elsewhere without effect. The kernels of the other settings have run on no card yet, only through an interpreter
+    /// of their compiled code.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is none of the enumeration.</exception>
+    public MatMulPrecision MatMulPrecision
+    {
+        get => Compute.MatMulPrecision;
+        set => Compute.MatMulPrecision = Enum.IsDefined(value) ? value : throw new ArgumentOutOfRangeException(nameof(value), value, "Use Float32, TensorFloat32, BFloat16 or Float16.");
+    }
+
+    /// <summary>
+    /// Whether float32 matrix products on CUDA that keep to <see cref="MatMulPrecision.Float32"/> may run by a kernel tuned for compute capability 8.0 and later. False at
+    /// first, as that kernel has run on no card yet; elsewhere without effect.
+    /// </summary>
+    public bool AllowTunedMatMul
+    {
+        get => Compute.AllowTunedMatMul;
+        set => Compute.AllowTunedMatMul = value;
+    }
+
+    /// <summary>
     /// The folder in which translated kernels are kept, so that the next process need not translate them again; null for nowhere. At first the folder that the environment
     /// variable <c>TRANSFERENGINE_KERNEL_CACHE</c> names, nowhere if it says <c>off</c>, else <c>TransferEngine/kernels</c> in the user's folder for local data. A file holds
     /// one kernel for one device, driver and version of this library; damaged files are replaced, files unused for 60 days deleted. On the CPU always null, and without effect.

@@ -106,7 +106,7 @@ internal sealed partial class ComputeDevice
         {
             launch(accelerator!.DefaultStream, items, kernel);
         }
-        catch (AcceleratorException e)
+        catch (Exception e) when (e is AcceleratorException or ArgumentException)
         {
             throw new DeviceKernelException($"{Description.Name} refuses to launch the kernel {KernelLoader.NameOf(type)}: {e.Message}", e);
         }

@@ -50,6 +50,15 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
     /// <summary>Whether 3 x 3 convolutions may run by minimal filtering, which rounds more than plain sums.</summary>
     public bool AllowWinograd { get; set; } = true;
 
+    /// <summary>The arithmetic of float32 products on CUDA.</summary>
+    public MatMulPrecision MatMulPrecision { get; set; }
+
+    /// <summary>Whether plain float32 products on CUDA may run by the tuned kernel.</summary>
+    public bool AllowTunedMatMul { get; set; }
+
+    /// <summary>Whether this is an NVIDIA processor whose copies can pass the registers by and whose tensor cores know TensorFloat32: compute capability 8.0.</summary>
+    public bool HasAsynchronousCopies => accelerator is CudaAccelerator { Architecture: var architecture } && architecture >= CudaArchitecture.SM_80;
+
     /// <summary>The CPU's threads; only on the direct path.</summary>
     public WorkerTeam Team => team ?? throw new NotSupportedException($"{Description.Name} has no worker team: only the CPU device has.");
 

@@ -26,6 +26,22 @@ public enum DeviceKind
     OpenCL,
 }
 
+/// <summary>What float32 matrix products on CUDA compute with; sums are float32 in any case. PyTorch's names for the first three are highest, high and medium.</summary>
+public enum MatMulPrecision
+{
+    /// <summary>IEEE 754 single precision: the default.</summary>
+    Float32,
+
+    /// <summary>Tensor cores; operands are rounded to 10 bits of fraction.</summary>
+    TensorFloat32,
+
+    /// <summary>Tensor cores; operands are rounded to 7 bits of fraction, with float32's range.</summary>
+    BFloat16,
+
+    /// <summary>Tensor cores; operands are rounded to 10 bits of fraction, and to infinity past 65504.</summary>
+    Float16,
+}
+
 internal static class ElementTypes
 {
     public static int Size(this ElementType type) => type == ElementType.Float64 ? 8 : 4;

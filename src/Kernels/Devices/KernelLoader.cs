@@ -63,7 +63,7 @@ internal sealed class KernelLoader(Context context, Accelerator accelerator) : I
                 // The driver has changed its mind about this text: it is translated anew and replaced.
             }
         }
-        var compiled = accelerator is CudaAccelerator cuda ? cuda.Backend.Compile(entry, KernelSpecialization.Empty) : ((CLAccelerator)accelerator).Backend.Compile(entry, KernelSpecialization.Empty);
+        var compiled = accelerator is CudaAccelerator cuda ? Compile(cuda.Backend, entry) : ((CLAccelerator)accelerator).Backend.Compile(entry, KernelSpecialization.Empty);
         var loaded = Load(compiled);
         Counts = Counts with { Translated = Counts.Translated + 1 };
         Cache?.Store(key, TextOf(compiled));
@@ -99,6 +99,14 @@ internal sealed class KernelLoader(Context context, Accelerator accelerator) : I
         return string.Join(" | ", [kernel.ToString(), .. builds, target]).ReplaceLineEndings(" ");
     }
 
+    /// <summary>Translates a kernel for CUDA, and spells out what is repeated in its inline assembly.</summary>
+    public static PTXCompiledKernel Compile(PTXBackend backend, in EntryPointDescription entry)
+    {
+        var compiled = (PTXCompiledKernel)backend.Compile(entry, KernelSpecialization.Empty);
+        string text = PtxText.Expand(compiled.PTXAssembly);
+        return ReferenceEquals(text, compiled.PTXAssembly) ? compiled : RestoreCuda(backend.Context, entry, TextOf(compiled) with { Source = text });
+    }
+
     /// <summary>The text of a compiled kernel.</summary>
     public static KernelText TextOf(CompiledKernel kernel)
     {
@@ -107,7 +115,7 @@ internal sealed class KernelLoader(Context context, Accelerator accelerator) : I
     }
 
     /// <summary>The compiled kernel of a text for CUDA.</summary>
-    public static CompiledKernel RestoreCuda(Context context, in EntryPointDescription entry, in KernelText text) =>
+    public static PTXCompiledKernel RestoreCuda(Context context, in EntryPointDescription entry, in KernelText text) =>
         NewCompiledKernel(context, new EntryPoint(entry, new(text.SharedBytes, text.HasDynamicSharedMemory), KernelSpecialization.Empty), null, text.Source);
 
     private static CompiledKernel Restore(Context context, TypeInformationManager types, in EntryPointDescription entry, in KernelText text, Accelerator accelerator)

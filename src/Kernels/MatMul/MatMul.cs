@@ -24,7 +24,7 @@ internal readonly record struct Matrix(Slice Data, int RowStride, int ColumnStri
 
 /// <summary>
 /// Batched matrix product: c[batch] = epilogue(a[batch] b[batch]) with c row-major [Batch, M, N]. This is the one place that chooses the variant:
-/// packed SIMD tiles or vector kernels on the CPU's direct path, the portable kernels elsewhere. In no variant does the order of a sum depend on the number of workers.
+/// packed SIMD tiles or vector kernels on the CPU's direct path, on CUDA what <see cref="TunedMatMul"/> serves, the portable kernels elsewhere. In no variant does the order of a sum depend on the number of workers.
 /// </summary>
 internal static class MatMul
 {
@@ -73,10 +73,10 @@ internal static class MatMul
     {
         if (shape.Batch == 0 || shape.M == 0 || shape.N == 0)
             return;
-        if (!device.IsDirect)
-            PortableMatMul.Run<T, O>(device, shape, a, b, output);
-        else
+        if (device.IsDirect)
             RunDirect<T, O>(device, shape, a, b, output);
+        else if (!TunedMatMul.TryRun<T, O>(device, shape, a, b, output))
+            PortableMatMul.Run<T, O>(device, shape, a, b, output);
     }
 
     private static void RunDirect<T, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output) where T : unmanaged where O : struct, IOutput<T>

@@ -178,4 +178,17 @@ public class DeviceTests
         Device.Cpu.Dispose(); // the shared one stays open
         Assert.Equal(1, Tensor.Ones([1]).Item());
     }
+
+    [Fact]
+    public void What_only_cards_heed_is_kept_and_checked()
+    {
+        using var device = Device.Open(DeviceKind.Cpu);
+        Assert.Equal((MatMulPrecision.Float32, false), (device.MatMulPrecision, device.AllowTunedMatMul));
+        device.MatMulPrecision = MatMulPrecision.BFloat16;
+        Assert.Equal(MatMulPrecision.BFloat16, device.MatMulPrecision);
+        Assert.Contains("TensorFloat32", Assert.Throws<ArgumentOutOfRangeException>(() => device.MatMulPrecision = (MatMulPrecision)9).Message, StringComparison.Ordinal);
+        Assert.Equal(MatMulPrecision.BFloat16, device.MatMulPrecision);
+        device.KernelCacheFolder = "nowhere";
+        Assert.Null(device.KernelCacheFolder); // the CPU translates no kernels
+    }
 }
