@@ -15,13 +15,13 @@ public class AdversarialTrainingTests(ITestOutputHelper log)
     private static Sequential Discriminator(int inputs = Width, int outputs = 1) =>
         new(new Linear(inputs, 32, generator: new(7)), Activation.Relu(), new Linear(32, outputs, generator: new(8)));
 
-    public static TheoryData<string> Names => ["dann", "dann by turns", "cdan", "cdan+e", "cdan random", "daan", "mcd", "mdd", "adda", "adda tllib", "wdgrl"];
+    public static TheoryData<string> Names => ["dann", "dann by turns", "cdan", "cdan+e", "cdan random", "daan", "mcd", "swd", "mdd", "adda", "adda tllib", "wdgrl"];
 
     [Theory, MemberData(nameof(Names))]
     public void A_method_gains_on_shifted_classes(string name)
     {
         // The heads of MCD must keep up with the source while they part on the target.
-        double rate = name == "mcd" ? 5e-3 : 1e-3, alone = Train(new SourceOnly(), rate: rate), adapted = Train(Make(name), rate: rate);
+        double rate = name is "mcd" or "swd" ? 5e-3 : 1e-3, alone = Train(new SourceOnly(), rate: rate), adapted = Train(Make(name), rate: rate);
         log.WriteLine($"{name}: {adapted:F3}, source alone {alone:F3}");
         Assert.True(adapted > alone + 0.05, $"{name}: {adapted:F3}, source alone {alone:F3}");
     }
@@ -110,6 +110,7 @@ public class AdversarialTrainingTests(ITestOutputHelper log)
         "cdan random" => new ConditionalDomainAdversary(Discriminator(256), map: new RandomizedMultilinearMap(Width, Blobs.Classes, 256, new(6))),
         "daan" => new DynamicAdversary(Discriminator(), [Discriminator(), Discriminator(), Discriminator()]),
         "mcd" => new MaximumClassifierDiscrepancy(new Linear(Width, Blobs.Classes, generator: new(9))),
+        "swd" => MaximumClassifierDiscrepancy.SlicedWasserstein(new Linear(Width, Blobs.Classes, generator: new(9)), weight: 20, generator: new(10)), // its squares are small
         "mdd" => new MarginDisparityDiscrepancy(new Linear(Width, Blobs.Classes, generator: new(9)), weight: 0.3),
         "adda" => new Adda(Discriminator()),
         "adda tllib" => Adda.Tllib(Discriminator()),

@@ -49,6 +49,25 @@ public class AlternatingMethodTests
     }
 
     [Fact]
+    public void Swd_sorts_the_projections_of_both_heads_probabilities()
+    {
+        double[][] p = [.. First(t).Select(row => Softmax(row))], q = [.. Second(t).Select(row => Softmax(row))];
+        double[] drawn = Tensor.Normal([5, 3], generator: new(9), type: ElementType.Float64).ToArray<double>();
+        double want = Enumerable.Range(0, 5).Average(direction =>
+        {
+            double[] axis = drawn[(3 * direction)..(3 * direction + 3)];
+            double length = Math.Sqrt(axis.Sum(x => x * x));
+            double[] Sorted(double[][] rows) => [.. rows.Select(row => row.Zip(axis, (x, y) => x * y).Sum() / length).Order()];
+            return Sorted(p).Zip(Sorted(q), (x, y) => (x - y) * (x - y)).Average();
+        });
+        MaximumClassifierDiscrepancy Make() => MaximumClassifierDiscrepancy.SlicedWasserstein(second, featureUpdates: 1, weight: 0.7, projections: 5, generator: new(9));
+        AssertClose(want, Make().Disagreement(Step()).Item());
+        foreach (var parameter in new[] { features.Weight, head.Weight, second.Weight })
+            CheckParameter(parameter, () => Make().Disagreement(Step()));
+        Assert.Equal("swd", Make().Name);
+    }
+
+    [Fact]
     public void Adda_learns_the_source_then_the_discriminator_then_the_target_with_inverted_labels()
     {
         var d = Net(4, 1, 5);

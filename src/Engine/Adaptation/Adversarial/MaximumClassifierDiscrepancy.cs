@@ -27,12 +27,17 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     /// <param name="discrepancy">How far two batches of probabilities [M, C] are apart; the mean absolute difference if null.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no update C, or a weight is negative.</exception>
     public MaximumClassifierDiscrepancy(Module second, int featureUpdates = 4, double weight = 1, double balance = 0, IDiscrepancy? discrepancy = null)
+        : this("mcd", second, featureUpdates, weight, balance, discrepancy)
+    {
+    }
+
+    private MaximumClassifierDiscrepancy(string name, Module second, int featureUpdates, double weight, double balance, IDiscrepancy? discrepancy)
     {
         ArgumentNullException.ThrowIfNull(second);
         ArgumentOutOfRangeException.ThrowIfLessThan(featureUpdates, 1);
         if (!(weight >= 0) || !(balance >= 0))
             throw new ArgumentOutOfRangeException(nameof(weight), $"MaximumClassifierDiscrepancy: weights are 0 or more, got {weight} and {balance}.");
-        (this.second, this.featureUpdates, this.weight, this.balance, this.discrepancy) = (second, featureUpdates, weight, balance, discrepancy);
+        (Name, this.second, this.featureUpdates, this.weight, this.balance, this.discrepancy) = (name, second, featureUpdates, weight, balance, discrepancy);
     }
 
     /// <summary>tllib's: with 0.01 of the class-balance term always.</summary>
@@ -41,8 +46,17 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     /// <param name="weight">What the discrepancy weighs.</param>
     public static MaximumClassifierDiscrepancy Tllib(Module second, int featureUpdates = 4, double weight = 1) => new(second, featureUpdates, weight, balance: 0.01);
 
+    /// <summary>SWD: the discrepancy is the sliced Wasserstein distance of the two batches of probabilities, the mean squared difference of their sorted projections.</summary>
+    /// <param name="second">The second head.</param>
+    /// <param name="featureUpdates">Updates C of a step.</param>
+    /// <param name="weight">What the discrepancy weighs.</param>
+    /// <param name="projections">How many random directions; 128 as in the paper's code.</param>
+    /// <param name="generator">Where directions are drawn from; <see cref="Generator.Default"/> if null.</param>
+    public static MaximumClassifierDiscrepancy SlicedWasserstein(Module second, int featureUpdates = 4, double weight = 1, int projections = 128, Generator? generator = null) =>
+        new("swd", second, featureUpdates, weight, 0, new SlicedWasserstein(projections, generator: generator));
+
     /// <inheritdoc/>
-    public override string Name => discrepancy is null ? "mcd" : "mcd with another discrepancy";
+    public override string Name { get; }
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodModule> Modules => [second];
