@@ -65,7 +65,7 @@ internal static class Graph
                         leaf.Accumulate(gradient, createGraph);
                     continue;
                 }
-                if (node.Edges.Any(edge => edge is not null && (wanted is null || wanted.Contains(edge))))
+                if (Leads(node, wanted))
                     Propagate(node, gradient);
                 if (!createGraph && !isTarget && node.Hooks is null)
                     gradient.Dispose();
@@ -122,6 +122,17 @@ internal static class Graph
         return false;
     }
 
+    /// <summary>Whether an input of a node wants a gradient, and is one of the wanted.</summary>
+    private static bool Leads(GradientNode node, HashSet<GradientNode>? wanted)
+    {
+        foreach (var edge in node.Edges)
+        {
+            if (edge is not null && (wanted is null || wanted.Contains(edge)))
+                return true;
+        }
+        return false;
+    }
+
     private static Tensor RunHooks(GradientNode node, Tensor gradient)
     {
         if (node.Hooks is null)
@@ -152,7 +163,7 @@ internal static class Graph
         var leading = new HashSet<GradientNode>(targets);
         foreach (var node in seen.OrderBy(node => node.Sequence))
         {
-            if (node.Edges.Any(edge => edge is not null && leading.Contains(edge)))
+            if (Leads(node, leading))
                 leading.Add(node);
         }
         return leading;

@@ -88,8 +88,9 @@ public sealed partial class Tensor
     /// <summary>A tensor of two axes as the kernels see it.</summary>
     private static Matrix MatrixOf(Tensor x)
     {
-        int[] strides = x.Strides;
-        return new(x.Slice, strides[0], strides[1], 0);
+        // A contiguous one without asking for its strides, which are made when they are.
+        var (row, column) = x.IsContiguous ? (Math.Max(1, x.Shape[1]), 1) : (x.strides![0], x.strides[1]);
+        return new(x.Slice, row, column, 0);
     }
 
     /// <summary>Launches the product for the batch axes that both operands walk through with one stride, once for each place of the axes before them.</summary>

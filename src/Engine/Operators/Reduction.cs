@@ -169,8 +169,8 @@ public sealed partial class Tensor
     {
         Check.Floating(operation, this);
         var reduced = ReducedAxes(axes);
-        var kept = Shape.Owning([.. Enumerable.Range(0, Rank).Select(axis => reduced[axis] ? 1 : Shape[axis])]);
-        var shape = keepDim ? kept : Shape.Owning([.. Enumerable.Range(0, Rank).Where(axis => !reduced[axis]).Select(axis => Shape[axis])]);
+        var kept = Kept(reduced);
+        var shape = keepDim ? kept : Without(reduced);
         int first = Array.IndexOf(reduced, true), last = Array.LastIndexOf(reduced, true);
         var y = AllocateLike(shape);
         if (first < 0 || Array.IndexOf(reduced, false, first, last - first) < 0)
@@ -236,6 +236,27 @@ public sealed partial class Tensor
         if (axes is null || axes.Length == 0)
             Array.Fill(reduced, true);
         return reduced;
+    }
+
+    /// <summary>This shape with size 1 on the reduced axes.</summary>
+    private Shape Kept(bool[] reduced)
+    {
+        var sizes = Shape.ToArray();
+        for (int axis = 0; axis < sizes.Length; axis++)
+            sizes[axis] = reduced[axis] ? 1 : sizes[axis];
+        return Shape.Owning(sizes);
+    }
+
+    /// <summary>This shape without the reduced axes.</summary>
+    private Shape Without(bool[] reduced)
+    {
+        var sizes = new int[Rank - reduced.AsSpan().Count(true)];
+        for (int axis = 0, next = 0; axis < Rank; axis++)
+        {
+            if (!reduced[axis])
+                sizes[next++] = Shape[axis];
+        }
+        return Shape.Owning(sizes);
     }
 
     /// <summary>The number of elements that become one.</summary>
