@@ -15,13 +15,13 @@ public sealed class MeanTeacher : WeightedMethod, IDisposable
     private readonly bool teacherPredicts;
     private ShadowWeights? teacher;
 
-    /// <param name="weight">What it weighs against the classification loss.</param>
+    /// <param name="weight">What it weighs against the classification loss; 100 as in Tarvainen and Valpola's scripts, for an error that is a mean over classes.</param>
     /// <param name="schedule">A factor of the weight by progress; a ramp over the first fifth of the training if null.</param>
     /// <param name="decay">α, what stays of the teacher in a step, from 0 to 1.</param>
     /// <param name="threshold">The teacher's probability that makes a row count; 0 for all rows, French et al. take 0.968.</param>
     /// <param name="teacherPredicts">Whether the teacher answers after the training, rather than the trained networks.</param>
     /// <exception cref="ArgumentOutOfRangeException">The decay or threshold is out of range.</exception>
-    public MeanTeacher(double weight = 10, Func<double, double>? schedule = null, double decay = 0.99, double threshold = 0, bool teacherPredicts = true)
+    public MeanTeacher(double weight = 100, Func<double, double>? schedule = null, double decay = 0.99, double threshold = 0, bool teacherPredicts = true)
         : base("mean-teacher", weight, schedule ?? WeightSchedule.GaussianRampUp(0.2))
     {
         if (decay is not (>= 0 and <= 1))
