@@ -118,7 +118,7 @@ internal sealed class ImageModel
         Shuffle = true,
         Seed = seed,
         Prefetch = 2,
-        Transform = new Compose(new RandomResizedCrop(Backbone.Preprocessing.Size), new RandomHorizontalFlip(), randAugment ? new RandAugment() : new Compose(), Normalization()),
+        Transform = new Compose(new RandomResizedCrop(Backbone.Preprocessing.Size) { Interpolation = Backbone.Preprocessing.Interpolation }, new RandomHorizontalFlip(), randAugment ? new RandAugment() : new Compose(), Normalization()),
         BatchTransform = mixing,
     }, device);
 
@@ -155,7 +155,7 @@ internal sealed class ImageModel
         return folder;
     }
 
-    private Compose Middle() => new(new Resize(Backbone.Preprocessing.Resize), new CenterCrop(Backbone.Preprocessing.Size), Normalization());
+    private Compose Middle() => new(new Resize(Backbone.Preprocessing.Resize) { Interpolation = Backbone.Preprocessing.Interpolation }, new CenterCrop(Backbone.Preprocessing.Size), Normalization());
 
     private Normalize Normalization() => new(Backbone.Preprocessing.Mean, Backbone.Preprocessing.Deviation);
 }

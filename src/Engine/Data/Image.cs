@@ -103,14 +103,15 @@ internal static class Image
     }
 
     /// <summary>
-    /// Resizes one channel: bilinear, and antialiased where it shrinks, since the triangle widens with the scale, as in Pillow's and torchvision's resize.
-    /// Lines lie <paramref name="line"/> values apart, pixels <paramref name="step"/>.
+    /// Resizes one channel, antialiased where it shrinks, since the filter widens with the scale, as in Pillow's and torchvision's resize. A cubic one
+    /// overshoots: values are cut to 0 to 1 after each direction, as Pillow cuts to bytes. Lines lie <paramref name="line"/> values apart, pixels <paramref name="step"/>.
     /// </summary>
-    internal static void ResizePlane<T>(ReadOnlySpan<T> pixels, int line, int step, int fromHeight, int fromWidth, int height, int width, Span<float> result)
+    internal static void ResizePlane<T>(ReadOnlySpan<T> pixels, int line, int step, int fromHeight, int fromWidth, int height, int width, Span<float> result, Interpolation interpolation = Interpolation.Bilinear)
         where T : unmanaged, INumber<T>
     {
-        var across = new Taps(fromWidth, width);
-        var down = new Taps(fromHeight, height);
+        bool overshoots = interpolation == Interpolation.Bicubic;
+        var across = new Taps(fromWidth, width, interpolation);
+        var down = new Taps(fromHeight, height, interpolation);
         // One line at a time: narrowed lines of a whole image, of one a pixel wide and millions high, would take many times its size.
         float[] rented = ArrayPool<float>.Shared.Rent(width);
         var narrowed = rented.AsSpan(0, width);
@@ -127,7 +128,7 @@ internal static class Image
                 var weights = across.Of(x);
                 for (int i = 0; i < weights.Length; i++)
                     sum += weights[i] * float.CreateTruncating(row[first + i * step]);
-                narrowed[x] = sum;
+                narrowed[x] = overshoots ? Math.Clamp(sum, 0, 1) : sum;
             }
             for (int place = low; place < height && down.First[place] <= y; place++)
             {
@@ -138,6 +139,10 @@ internal static class Image
             }
         }
         ArrayPool<float>.Shared.Return(rented);
+        if (!overshoots)
+            return;
+        foreach (ref float value in result)
+            value = Math.Clamp(value, 0, 1);
     }
 
     /// <summary>For each place of the result, the first place that it is made of and the weights of that and the next ones.</summary>
@@ -147,9 +152,10 @@ internal static class Image
         private readonly int[] counts;
         private readonly int most;
 
-        public Taps(int from, int to)
+        public Taps(int from, int to, Interpolation interpolation)
         {
-            double scale = (double)from / to, reach = Math.Max(scale, 1);
+            bool cubic = interpolation == Interpolation.Bicubic;
+            double scale = (double)from / to, unit = Math.Max(scale, 1), reach = cubic ? 2 * unit : unit;
             most = (int)Math.Ceiling(2 * reach) + 2;
             (First, counts, weights) = (new int[to], new int[to], new float[to * most]);
             for (int place = 0; place < to; place++)
@@ -157,16 +163,25 @@ internal static class Image
                 double centre = (place + 0.5) * scale, sum = 0;
                 int low = Math.Max(0, (int)(centre - reach + 0.5)), high = Math.Min(from, (int)(centre + reach + 0.5));
                 for (int i = low; i < high; i++)
-                    sum += Triangle((i + 0.5 - centre) / reach);
+                    sum += Weight(i);
                 for (int i = low; i < high; i++)
-                    weights[place * most + i - low] = (float)(Triangle((i + 0.5 - centre) / reach) / sum);
+                    weights[place * most + i - low] = (float)(Weight(i) / sum);
                 (First[place], counts[place]) = (low, high - low);
+
+                double Weight(int i) => cubic ? Cubic((i + 0.5 - centre) / unit) : Triangle((i + 0.5 - centre) / unit);
             }
         }
 
         public int[] First { get; }
 
         public ReadOnlySpan<float> Of(int place) => weights.AsSpan(place * most, counts[place]);
+
+        /// <summary>Keys 1981 with a = -1/2, Pillow's.</summary>
+        private static double Cubic(double x)
+        {
+            x = Math.Abs(x);
+            return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+        }
 
         private static double Triangle(double x) => Math.Max(0, 1 - Math.Abs(x));
     }

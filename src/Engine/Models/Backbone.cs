@@ -1,15 +1,5 @@
 namespace TransferEngine.Models;
 
-/// <summary>How an image is resized.</summary>
-public enum Interpolation
-{
-    /// <summary>Between the nearest two pixels in each direction.</summary>
-    Bilinear,
-
-    /// <summary>Among the nearest four pixels in each direction, by cubic polynomials.</summary>
-    Bicubic,
-}
-
 /// <summary>
 /// What a network wants of images: colours in 0 to 1, resized such that their shorter side is <see cref="Resize"/>, the middle <see cref="Size"/> x
 /// <see cref="Size"/> pixels cut out, and (x - mean) / deviation for each channel. It is what its published weights were evaluated with.

@@ -23,10 +23,13 @@ public sealed class ImageTransformTests : IDisposable
     [Fact]
     public void Resizing_And_Cropping_Equal_Pillow_To_A_Level()
     {
-        foreach (var item in Reference.Value.GetProperty("resize").EnumerateArray())
+        foreach (var (name, interpolation) in new[] { ("resize", Interpolation.Bilinear), ("cubic", Interpolation.Bicubic) })
         {
-            float[] size = Numbers(item.GetProperty("size"));
-            Near(Numbers(item.GetProperty("pixels")), Levels(new Resize((int)size[0], (int)size[1])), 1);
+            foreach (var item in Reference.Value.GetProperty(name).EnumerateArray())
+            {
+                float[] size = Numbers(item.GetProperty("size"));
+                Near(Numbers(item.GetProperty("pixels")), Levels(new Resize((int)size[0], (int)size[1]) { Interpolation = interpolation }), 1);
+            }
         }
         Assert.Equal([3, 11, 17], new Resize(11).Output(Shape));
         Near(Numbers(Reference.Value.GetProperty("shorter").GetProperty("pixels")), Levels(new Resize(11)), 1);

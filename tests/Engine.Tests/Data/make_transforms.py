@@ -34,6 +34,10 @@ reference = {
         {"size": size, "pixels": planes(functional.resize(image, size))}
         for size in ([9, 14], [46, 60], [23, 8], [40, 37], [1, 1])
     ],
+    "cubic": [
+        {"size": size, "pixels": planes(functional.resize(image, size, functional.InterpolationMode.BICUBIC))}
+        for size in ([9, 14], [46, 60], [23, 8], [1, 1])
+    ],
     "shorter": {"size": 11, "pixels": planes(functional.resize(image, 11))},
     "crop": {"size": [30, 12], "pixels": planes(functional.center_crop(image, [30, 12]))},
     "brightness": {"factor": 1.4, "values": flat(functional.adjust_brightness(tensor, 1.4))},

@@ -1,3 +1,4 @@
+using TransferEngine.Models;
 using TransferEngine.Modules;
 using TransferEngine.Transfer;
 using Xunit;
@@ -73,6 +74,51 @@ public sealed class FreezePolicyTests
         Loss(model.Forward(Images())).Backward();
         Assert.True(hooked);
         Assert.All(model.Parameters(), parameter => Assert.NotNull(parameter.Grad));
+    }
+
+    /// <summary>A network that was frozen, ran folded in both modes and was unfrozen, and its twin that never was: the same bits in a step and after it.</summary>
+    [Theory]
+    [InlineData("resnet20")]
+    [InlineData("squeezenet1_1")]
+    [InlineData("mobilenet_v2")]
+    public void Unfreezing_Restores_Exactly_The_Unfrozen_Numbers(string name)
+    {
+        Classifier was = Backbone.Create(name, 3, new Generator(5), device), twin = Backbone.Create(name, 3, new Generator(5), device);
+        var images = Tensor.Normal([4, 3, 64, 64], generator: new Generator(6), device: device);
+        Sgd optimizer = new(was.Parameters(), 0.01, 0.9), other = new(twin.Parameters(), 0.01, 0.9);
+        foreach (var policy in (FreezePolicy[])[FreezePolicy.All(), FreezePolicy.First(1) with { Dropout = FrozenDropout.On }])
+        {
+            using (policy.Apply(was, optimizer))
+            {
+                was.Eval();
+                using var silent = new NoGrad();
+                was.Forward(images);
+            }
+        }
+        using (FreezePolicy.All().Apply(was, optimizer))
+        {
+            was.Train();
+            was.Forward(images);
+        }
+        twin.Train();
+        for (int step = 0; step < 2; step++)
+        {
+            Tensor output = was.Forward(images), wanted = twin.Forward(images);
+            Assert.Equal(wanted.ToArray<float>(), output.ToArray<float>());
+            Loss(output).Backward();
+            Loss(wanted).Backward();
+            foreach (var (ours, theirs) in was.Parameters().Zip(twin.Parameters()))
+                Assert.Equal(theirs.Grad!.ToArray<float>(), ours.Grad!.ToArray<float>());
+            optimizer.Step();
+            optimizer.ZeroGrad();
+            other.Step();
+            other.ZeroGrad();
+        }
+        was.Eval();
+        twin.Eval();
+        Assert.Equal(twin.Forward(images).ToArray<float>(), was.Forward(images).ToArray<float>());
+        foreach (var (key, value) in twin.StateDict())
+            Assert.Equal(value.To(ElementType.Float64).ToArray<double>(), was.StateDict()[key].To(ElementType.Float64).ToArray<double>());
     }
 
     [Fact]

@@ -20,6 +20,9 @@ public sealed class RandomResizedCrop : ITransform
         (this.scale, this.ratio) = (Bounds(nameof(scale), scale ?? (0.08, 1)), Bounds(nameof(ratio), ratio ?? (3 / 4.0, 4 / 3.0)));
     }
 
+    /// <summary>How the window is resized.</summary>
+    public Interpolation Interpolation { get; init; }
+
     /// <inheritdoc/>
     public Shape Output(Shape row)
     {
@@ -33,7 +36,7 @@ public sealed class RandomResizedCrop : ITransform
         ArgumentNullException.ThrowIfNull(random);
         Output(shape);
         var (top, left, high, wide) = Window(shape[1], shape[2], random);
-        Resize.Window(row, shape, top, left, high, wide, height, width, result);
+        Resize.Window(row, shape, top, left, high, wide, height, width, result, Interpolation);
     }
 
     /// <summary>Draws a window.</summary>

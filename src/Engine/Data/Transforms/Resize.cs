@@ -1,6 +1,6 @@
 namespace TransferEngine.Data.Transforms;
 
-/// <summary>Resizes an image [C, H, W]: bilinear, antialiased where it shrinks, as torchvision's Resize of a Pillow image, which also rounds to bytes.</summary>
+/// <summary>Resizes an image [C, H, W], antialiased where it shrinks, as torchvision's Resize of a Pillow image, which also rounds to bytes.</summary>
 public sealed class Resize : ITransform
 {
     private readonly int height, width;
@@ -25,6 +25,9 @@ public sealed class Resize : ITransform
         (this.height, this.width) = (height, width);
     }
 
+    /// <summary>How pixels are made of others; a bicubic result of values in 0 to 1 is kept in there.</summary>
+    public Interpolation Interpolation { get; init; }
+
     /// <inheritdoc/>
     public Shape Output(Shape row)
     {
@@ -40,14 +43,14 @@ public sealed class Resize : ITransform
     public void Apply(ReadOnlySpan<float> row, Shape shape, Span<float> result, Generator random)
     {
         var made = Output(shape);
-        Window(row, shape, 0, 0, shape[1], shape[2], made[1], made[2], result);
+        Window(row, shape, 0, 0, shape[1], shape[2], made[1], made[2], result, Interpolation);
     }
 
     /// <summary>Resizes a window of an image.</summary>
-    internal static void Window(ReadOnlySpan<float> row, Shape shape, int top, int left, int fromHeight, int fromWidth, int height, int width, Span<float> result)
+    internal static void Window(ReadOnlySpan<float> row, Shape shape, int top, int left, int fromHeight, int fromWidth, int height, int width, Span<float> result, Interpolation interpolation)
     {
         int size = shape[1] * shape[2];
         for (int channel = 0; channel < shape[0]; channel++)
-            Data.Image.ResizePlane(row[(channel * size + top * shape[2] + left)..], shape[2], 1, fromHeight, fromWidth, height, width, result.Slice(channel * height * width, height * width));
+            Data.Image.ResizePlane(row[(channel * size + top * shape[2] + left)..], shape[2], 1, fromHeight, fromWidth, height, width, result.Slice(channel * height * width, height * width), interpolation);
     }
 }
