@@ -203,7 +203,7 @@ internal sealed class FewLabels(string data, string domain, int[] shots, int see
               square go into the network: small, for time's sake, and the same for all methods. Trainings cut these at random places and mirror half of the images.
             - *Head on fixed features*: `LinearProbe` on the pooled features of the pretrained network, its defaults.
             - *Fine-tuned*: the whole network from that head on; *from scratch*: from random weights. Both with AdamW, {Batch} images a step, half a cosine:
-              {string.Join("; ", sources.Select(source => $"{source.Backbone} {source.FineTuned.Steps} steps at {fineTuneRate ?? source.FineTuned.Rate} and {source.FromScratch.Steps} steps at {scratchRate ?? source.FromScratch.Rate}"))}.
+              {string.Join("; ", sources.Select(source => $"{source.Backbone} {source.FineTuned.Steps} steps at {fineTuneRate ?? source.FineTuned.Rate} fine-tuned, {source.FromScratch.Steps} at {scratchRate ?? source.FromScratch.Rate} from scratch"))}.
               These were set in advance, after trials on another domain, webcam, with 10 a class and one seed (`--domain webcam --shots 10 --seeds 1`); nothing was chosen by results on {domain}.
             - ImageNet has classes of its own for most of these things, and CIFAR-10 for none of them: the first is transfer to the same kind of object, the second to other objects.
 
