@@ -63,12 +63,15 @@ internal sealed record DeepMethod(ExperimentMethod Description, Func<DeepTask, M
 }
 
 /// <summary>
-/// An experiment with trained networks. For each task, seed and method the weights to try are trained and the model is chosen by <see cref="ModelSelection"/>'s
-/// default, which sees no target label; the accuracies of all are kept beside the validators' scores, for the study of the validators.
+/// An experiment with trained networks. For each task, seed and method the weights to try are trained and the model is chosen by information
+/// maximisation, which sees no target label; the accuracies of all are kept beside the validators' scores, for the study of the validators.
 /// </summary>
 internal abstract class DeepExperiment : Experiment
 {
     private const double Momentum = 0.9, WeightDecay = 1e-3, Smoothing = 0.1, LearningRate = 0.01;
+
+    /// <summary>Chooses; fixed before any result was seen, and not changed by the study of validators that came out of these.</summary>
+    private static readonly Validator Judge = new InformationMaximizationValidator();
 
     /// <summary>The most rows of each part that validators look at, evenly spaced.</summary>
     private const int ScoredRows = 2000;
@@ -80,6 +83,9 @@ internal abstract class DeepExperiment : Experiment
         All train by SGD with Nesterov's momentum 0.9, weight decay 1e-3 and learning rate 0.01 (1 + 10 p)^-0.75, p from 0 to 1; source and target rows go through the network in one batch.
         Cross-entropy on the source has label smoothing 0.1, as SHOT's. Weights of the methods grow by Ganin's schedule.
         """;
+
+    /// <summary>What the times mean, for the notes.</summary>
+    protected static string Times => "Times are of all trainings that a result was chosen from and of their scoring by all validators, on one thread of a machine that was busy with other work.";
 
     protected abstract IReadOnlyList<DeepMethod> DeepMethods { get; }
 
@@ -132,7 +138,7 @@ internal abstract class DeepExperiment : Experiment
     {
         var clock = Stopwatch.StartNew();
         Candidate[] candidates = [.. method.Weights.Select(weight => Make(method, task, source, device, weight, (ulong)seed))];
-        var result = new ModelSelection(new(Spaced(task.Source), Spaced(task.Held), Spaced(task.Target), device)) { KeepsModels = true }.Run(candidates, cancellation: cancellation);
+        var result = new ModelSelection(new(Spaced(task.Source), Spaced(task.Held), Spaced(task.Target), device)) { RankedBy = Judge, KeepsModels = true }.Run(candidates, cancellation: cancellation);
         double seconds = clock.Elapsed.TotalSeconds;
         CandidateRow[] rows = [.. result.Ranking.Select(item => new CandidateRow(item.Candidate.Weight, item.Candidate.LearningRate, Right(item.Model!, task, device, cancellation), item.Scores))];
         return new(name, method.Description.Name, seed, rows[0].Accuracy, seconds, rows);

@@ -90,6 +90,7 @@ internal static class ValidatorStudy
         return string.Create(CultureInfo.InvariantCulture, $"""
             Of {votes.Length} adapted models {harmed} are worse on the target than source-only. The vote warned of {alarms}, {caught} of them among the {harmed}: it catches
             {Percent(caught, harmed)} of the harmful, {Percent(caught, alarms)} of its alarms are right, and it warns of {Percent(alarms - caught, votes.Length - harmed)} of the others.
+            The panel that votes ({string.Join(", ", NegativeTransferVote.Panel.Select(voter => voter.Name))}) was put together after a look at these tasks.
 
             """);
     }

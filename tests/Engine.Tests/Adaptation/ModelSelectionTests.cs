@@ -24,7 +24,7 @@ public class ModelSelectionTests
         Assert.Equal(double.NaN, scores[^1]);
         Assert.Equal("diverges", result.Ranking[^1].Candidate.Method);
         Assert.Equal(scores[..^1].OrderDescending(), scores[..^1]);
-        Assert.All(result.Ranking, item => Assert.Equal(Quick.Select(validator => validator.Name).Append("bnm"), item.Scores.Keys));
+        Assert.All(result.Ranking, item => Assert.Equal(Quick.Select(validator => validator.Name).Append("bnm").Append("class-ami"), item.Scores.Keys));
 
         // The best gains on the target, is given back trained, and is alone in memory.
         var (x, y) = Blobs.Draw(Rows, 9, true, shift: Shift);
@@ -63,20 +63,24 @@ public class ModelSelectionTests
         Assert.False(ranking["gains"]!.IsAlarm, ranking["gains"]!.ToString());
         Assert.True(ranking["harms"]!.IsAlarm, ranking["harms"]!.ToString());
         Assert.True(ranking["diverges"]!.IsAlarm);
-        Assert.Equal(Validator.All.Count, ranking["diverges"]!.Worse.Count);
+        Assert.Equal(NegativeTransferVote.Panel.Count, ranking["diverges"]!.Worse.Count);
         Assert.All(new ModelSelection(Set()) { Validators = Quick }.Run(Candidates()[1..2]).Ranking, item => Assert.Null(item.NegativeTransfer)); // nothing to compare with
     }
 
     [Fact]
     public void Votes_are_counted_by_name()
     {
-        Dictionary<string, double> baseline = new() { ["a"] = 1, ["b"] = 2, ["c"] = 3, ["d"] = double.NaN, ["e"] = 5 };
-        var vote = NegativeTransferVote.Count(new Dictionary<string, double> { ["a"] = 0, ["b"] = 3, ["c"] = 3, ["d"] = 1, ["e"] = double.NaN, ["f"] = 0 }, baseline);
-        Assert.Equal(["a", "e"], vote.Worse);
-        Assert.Equal(["b"], vote.Better);
+        Validator[] voters = [.. Validator.All.Take(6)];
+        string[] names = [.. voters.Select(validator => validator.Name)];
+        Dictionary<string, double> Scores(params double[] values) => names.Zip(values).ToDictionary(pair => pair.First, pair => pair.Second);
+        var baseline = Scores(1, 2, 3, double.NaN, 5);
+        var vote = NegativeTransferVote.Count(Scores(0, 3, 3, 1, double.NaN, 0), baseline, voters);
+        Assert.Equal([names[0], names[4]], vote.Worse);
+        Assert.Equal([names[1]], vote.Better);
         Assert.True(vote.IsAlarm);
         Assert.Contains("2 of 3", vote.ToString());
-        Assert.False(NegativeTransferVote.Count(baseline, baseline).IsAlarm);
+        Assert.False(NegativeTransferVote.Count(baseline, baseline, voters).IsAlarm);
+        Assert.Empty(NegativeTransferVote.Count(Scores(0), baseline, voters[1..]).Worse); // who is not asked has no vote
         Assert.False(new NegativeTransferVote(["a"], ["b"]).IsAlarm);
     }
 

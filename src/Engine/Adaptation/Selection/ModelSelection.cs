@@ -23,10 +23,13 @@ public sealed class ModelSelection
         this.data = data;
     }
 
-    /// <summary>Whose scores rank the candidates.</summary>
-    public Validator RankedBy { get; init; } = new InformationMaximizationValidator();
+    /// <summary>Whose scores rank the candidates; at first that which followed the true accuracy best in the study of docs/validators.md.</summary>
+    public Validator RankedBy { get; init; } = new NuclearNormValidator();
 
-    /// <summary>Who else scores them: for the report, and for the vote on negative transfer.</summary>
+    /// <summary>Who votes on negative transfer.</summary>
+    public IReadOnlyList<Validator> Voters { get; init; } = NegativeTransferVote.Panel;
+
+    /// <summary>Who else scores them, for the report.</summary>
     public IReadOnlyList<Validator> Validators { get; init; } = Validator.All;
 
     /// <summary>Whether the models of all candidates are kept; otherwise only the best's, and the others' memory is given back.</summary>
@@ -45,7 +48,7 @@ public sealed class ModelSelection
         ArgumentNullException.ThrowIfNull(candidates);
         if (candidates.Count == 0)
             throw new ArgumentException("ModelSelection: there is no candidate. Give one or more.", nameof(candidates));
-        Validator[] validators = [.. Validators.Append(RankedBy).DistinctBy(validator => validator.Name)];
+        Validator[] validators = [.. Validators.Append(RankedBy).Concat(Voters).DistinctBy(validator => validator.Name)];
         List<CandidateResult> done = [];
         CandidateResult? best = null;
         for (int i = 0; i < candidates.Count; i++)
@@ -79,12 +82,12 @@ public sealed class ModelSelection
     }
 
     /// <summary>Holds a candidate against the source-only one of its seed, or the first one there is.</summary>
-    private static CandidateResult Voted(CandidateResult result, List<CandidateResult> all)
+    private CandidateResult Voted(CandidateResult result, List<CandidateResult> all)
     {
         if (result.Candidate.IsBaseline || all.FindAll(other => other.Candidate.IsBaseline) is not [var first, ..] baselines)
             return result;
         var baseline = baselines.Find(other => other.Candidate.Seed == result.Candidate.Seed) ?? first;
-        return result with { NegativeTransfer = NegativeTransferVote.Count(result.Scores, baseline.Scores) };
+        return result with { NegativeTransfer = NegativeTransferVote.Count(result.Scores, baseline.Scores, Voters) };
     }
 
     /// <summary>Keeps what a training reports, and passes it on.</summary>
