@@ -75,12 +75,12 @@ public sealed class ManifoldEmbeddedAlignment : IClassicalMethod
         int n = data.Source.Shape[0], m = data.Target.Shape[0];
         var flow = new GeodesicFlowKernel(settings.Dimensions).Fit(data, cancellation: cancellation);
         Tensor source = FeatureScaling.UnitRows(flow.Source(data.Source.Detach())), target = FeatureScaling.UnitRows(flow.Target(data.Target.Detach()));
-        var points = scope.Keep(Tensor.Concat([source, target])).KeepAlive();
+        var points = scope.Keep(Tensor.Concat([source, target]).To(ElementType.Float64)).KeepAlive(); // a kernel of rounded distances would not be positive
         var kernel = (settings.Kernel ?? new GaussianKernel([1], bandwidth: 2)).Against(points, n);
-        var root = Eigenproblem.Root(nameof(ManifoldEmbeddedAlignment), kernel(points).To(ElementType.Float64) + Jitter * Eigenproblem.Identity(n + m, points.Device));
+        var root = Eigenproblem.Root(nameof(ManifoldEmbeddedAlignment), kernel(points) + Jitter * Eigenproblem.Identity(n + m, points.Device));
         var isSource = Tensor.From([.. Enumerable.Range(0, n + m).Select(i => i < n ? 1.0 : 0)], [n + m, 1], points.Device);
         var wanted = Tensor.Concat([data.Labels.OneHot(data.Classes, ElementType.Float64), Tensor.Zeros([m, data.Classes], points.Device, ElementType.Float64)]);
-        var laplacian = settings.ManifoldWeight * Laplacian(points.To(ElementType.Float64));
+        var laplacian = settings.ManifoldWeight * Laplacian(points);
         cancellation.ThrowIfCancellationRequested();
         var fixedPart = root.Transpose().MatMul(isSource * root + laplacian.MatMul(root)) + settings.Ridge * Eigenproblem.Identity(n + m, points.Device);
         var factor = Spectrum.Rows((fixedPart + fixedPart.Transpose()) * 0.5).Cholesky();
@@ -106,7 +106,7 @@ public sealed class ManifoldEmbeddedAlignment : IClassicalMethod
             if (changed == 0)
                 break;
         }
-        return new Predictor(flow, kernel, scope.Keep(beta!.To(points.ElementType)).KeepAlive());
+        return new Predictor(flow, kernel, scope.Keep(beta!).KeepAlive());
     }
 
     private static Tensor Solve(Cholesky<double> factor, Tensor right) =>
@@ -143,7 +143,7 @@ public sealed class ManifoldEmbeddedAlignment : IClassicalMethod
         {
             using var scope = new TensorScope();
             using var recording = new NoGrad();
-            var outputs = kernel(FeatureScaling.UnitRows(flow.Target(features))).MatMul(beta);
+            var outputs = kernel(FeatureScaling.UnitRows(flow.Target(features)).To(ElementType.Float64)).MatMul(beta);
             return scope.Keep(Tensor.From(Predictions.Classes(outputs), features.Device));
         }
     }
