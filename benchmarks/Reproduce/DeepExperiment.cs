@@ -85,7 +85,7 @@ internal abstract class DeepExperiment : Experiment
         """;
 
     /// <summary>What the times mean, for the notes.</summary>
-    protected static string Times => "Times are of all trainings that a result was chosen from and of their scoring by all validators, on one thread of a machine that was busy with other work.";
+    protected static string Times => "Times are of all trainings that a result was chosen from and of their scoring by all validators, on one or two threads of a machine that was busy with other work.";
 
     protected abstract IReadOnlyList<DeepMethod> DeepMethods { get; }
 

@@ -67,7 +67,7 @@ internal sealed class ResultTable(Experiment experiment, ExperimentRun run)
     {
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"# {experiment.Title}\n\n{experiment.Protocol.Trim()}\n\nMade by\n\n```sh\n{CommandLine()}\n```\n\n");
-        string spread = run.Seeds > 1 ? ", mean and sample standard deviation over the seeds" : "";
+        string spread = rows.Any(row => row.Seed > 1) ? ", mean and sample standard deviation over the seeds that were run" : "";
         text.Append(CultureInfo.InvariantCulture, $"Accuracy on the target in percent{spread}. In italics what was published; the last column is the mean time of a task in seconds.\n\n");
         text.Append(CultureInfo.InvariantCulture, $"| | {string.Join(" | ", experiment.Tasks)} | mean | s |\n|---|{string.Concat(Enumerable.Repeat("---:|", experiment.Tasks.Count + 2))}\n");
         foreach (var method in run.Methods)
