@@ -11,7 +11,7 @@ namespace TransferEngine.Benchmarks;
 /// Runs the workloads of a file and prints one JSON line each: name, median and least milliseconds, the number of runs, what a run allocates on the managed
 /// heap, full collections, and the process's peak of resident memory. Any workload of the form of
 /// the shared file is taken: kind fwd is one call, fwdbwd a call and the backward pass of its sum, step a training step (captured, or
-/// eager), infer a forward pass.
+/// eager), infer a forward pass, epoch a pass of an adaptation through random data.
 /// </summary>
 internal sealed class Workloads(Device device, bool captures)
 {
@@ -94,6 +94,7 @@ internal sealed class Workloads(Device device, bool captures)
         "mlp" => Mlp(w),
         "lenet" => Step(new LeNet(generator: generator, device: device), Random(w["batch"], 1, 28, 28), 10),
         "resnet18" or "resnet18-frozen" => ResNet18(w),
+        "dan" or "dann" => AdaptationEpoch.Make(w, generator, device),
         _ => null,
     };
 

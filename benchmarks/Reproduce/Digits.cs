@@ -8,7 +8,7 @@ namespace TransferEngine.Benchmarks;
 /// <summary>MNIST and USPS, whole, in both directions, with the small convolutional network of the papers.</summary>
 internal sealed class Digits : DeepExperiment
 {
-    private const int Side = 28, Box = 20, Margin = (Side - Box) / 2, Bottleneck = 256, ClassCount = 10, UspsTraining = 7438, BatchRows = 64;
+    private const int Side = DigitsNetwork.Side, Box = 20, Margin = (Side - Box) / 2, UspsTraining = 7438, BatchRows = 64;
     private const ulong SplitSeed = 0;
 
     private readonly Dictionary<string, (IDataset Training, IDataset Test)> sets = [];
@@ -80,8 +80,8 @@ internal sealed class Digits : DeepExperiment
             Target = target,
             Test = test,
             Networks = Network,
-            Width = Bottleneck,
-            Classes = ClassCount,
+            Width = DigitsNetwork.Bottleneck,
+            Classes = DigitsNetwork.Classes,
             DiscriminatorWidth = 500,
             BatchSize = BatchRows,
             Steps = 2000,
@@ -92,12 +92,6 @@ internal sealed class Digits : DeepExperiment
         };
     }
 
-    private (Module Features, Module Head) Network(Generator generator)
-    {
-        Conv2d Conv(int inputs, int outputs) => new(inputs, outputs, 5, generator: generator, device: device);
-        var features = Initialized(generator, new Function(x => x * 2 - 1),
-            Conv(1, 20), new MaxPool2d(2), Activation.Relu(), Conv(20, 50), new Dropout2d(0.5, generator), new MaxPool2d(2), Activation.Relu(), new Flatten(),
-            new Linear(50 * 4 * 4, Bottleneck, generator: generator, device: device), new BatchNorm1d(Bottleneck, device: device), new Dropout(0.5, generator));
-        return (features, Initialized(generator, new Linear(Bottleneck, ClassCount, generator: generator, device: device)));
-    }
+    private (Module Features, Module Head) Network(Generator generator) =>
+        (Initialized(generator, DigitsNetwork.Features(generator, device)), Initialized(generator, DigitsNetwork.Head(generator, device)));
 }
