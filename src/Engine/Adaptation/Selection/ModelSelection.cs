@@ -23,7 +23,7 @@ public sealed class ModelSelection
         this.data = data;
     }
 
-    /// <summary>Whose scores rank the candidates; at first that which followed the true accuracy best in the study of docs/validators.md.</summary>
+    /// <summary>Whose scores rank the candidates; at first that whose choice cost least in the study of docs/validators.md.</summary>
     public Validator RankedBy { get; init; } = new NuclearNormValidator();
 
     /// <summary>Who votes on negative transfer.</summary>
