@@ -40,9 +40,7 @@ internal sealed class AdaptRun(AdaptOptions options, Device device)
         };
         Candidate[] candidates = [runs.SourceOnly(options.LearningRate, options.Seed), .. methods.Select(method => Candidate(method, task, runs))];
         var set = new ValidationSet(Some(training), Some(validation), Some(task.Target), device, options.BatchSize * 4);
-        var selection = new ModelSelection(set) { KeepsModels = true };
-        if (validator is not null)
-            selection = new ModelSelection(set) { KeepsModels = true, RankedBy = validator };
+        var selection = new ModelSelection(set) { KeepsModels = true, RankedBy = validator ?? new ModelSelection(set).RankedBy };
         var result = selection.Run(candidates, new Reporter(), cancellation);
 
         var best = result.Best;

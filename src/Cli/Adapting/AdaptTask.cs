@@ -65,7 +65,7 @@ internal abstract class AdaptTask
             if (network.Preprocessing.Channels != from.Inputs.Shape[1])
                 throw new ArgumentException($"{network} takes images of {network.Preprocessing.Channels} channels, {source} has {from.Inputs.Shape[1]}. Name another --backbone.");
             var model = ImageModel.Start(network, weights, names, new Generator(0), skipCorrupt: false, device);
-            return new Images(network, weights, device) { Classes = names, Source = model.Images(sourceRows), SourceLabels = labels, Target = model.Images(targetRows), TargetLabels = known };
+            return new Images(network, weights, model.Network.FeatureCount, device) { Classes = names, Source = model.Images(sourceRows), SourceLabels = labels, Target = model.Images(targetRows), TargetLabels = known };
         }
         if (backbone is not null)
             throw new ArgumentException($"--backbone {backbone} takes images; {source} has vectors.");
@@ -79,7 +79,7 @@ internal abstract class AdaptTask
         var model = ImageModel.Start(network, weights, classes, new Generator(0), skipCorrupt: false, device);
         var (from, sourceFolder) = model.Images(source);
         var (to, targetFolder) = model.Images(target, DomainRows.HasClassFolders(target));
-        return new(network, weights, device)
+        return new(network, weights, model.Network.FeatureCount, device)
         {
             Classes = classes,
             Source = from,
@@ -90,11 +90,11 @@ internal abstract class AdaptTask
     }
 
     /// <summary>Images, by a backbone; its model is one that predict and evaluate take.</summary>
-    private sealed class Images(Backbone backbone, string? weights, Device device) : AdaptTask
+    private sealed class Images(Backbone backbone, string? weights, int features, Device device) : AdaptTask
     {
         private readonly ConditionalWeakTable<Module, ImageModel> models = [];
 
-        public override int Features { get; } = backbone.Create(device: device).FeatureCount;
+        public override int Features => features;
 
         public override (Module Features, Module Head) Networks(Generator generator)
         {
