@@ -43,6 +43,42 @@ public class ConvolutionSuite
     public void Forward() => x.Conv2d(weight, padding: 1).Dispose();
 }
 
+/// <summary>Attention of ViT-Base's size, and of a long sequence, with its gradient: fused, and composed of the operators that it stands for.</summary>
+public class AttentionSuite
+{
+    private Tensor query = null!, key = null!, value = null!, gradient = null!;
+
+    /// <summary>Batch, heads, tokens and the width of a head.</summary>
+    [Params("8x12x197x64", "1x2x4096x64")]
+    public string Shape { get; set; } = "";
+
+    /// <summary>Makes the operands: views of one tensor, as MultiheadAttention has them.</summary>
+    [GlobalSetup]
+    public void Setup()
+    {
+        int[] sizes = [.. Shape.Split('x').Select(int.Parse)];
+        var parts = Tensor.Normal([sizes[0], sizes[2], 3, sizes[1], sizes[3]]).Permute(2, 0, 3, 1, 4);
+        (query, key, value) = (parts.Select(0, 0), parts.Select(0, 1), parts.Select(0, 2));
+        gradient = Tensor.Normal(query.Shape);
+        query.RequiresGrad = key.RequiresGrad = value.RequiresGrad = true;
+    }
+
+    /// <summary>One pass forward and backward, block by block.</summary>
+    [Benchmark]
+    public void Fused() => Run(static (q, k, v) => q.ScaledDotProductAttention(k, v));
+
+    /// <summary>The same through a matrix of all scores.</summary>
+    [Benchmark(Baseline = true)]
+    public void Composed() => Run(static (q, k, v) => (q * (1 / Math.Sqrt(q.Shape[-1]))).MatMul(k.Transpose()).Softmax().MatMul(v));
+
+    private void Run(Func<Tensor, Tensor, Tensor, Tensor> attention)
+    {
+        using var scope = new TensorScope();
+        attention(query, key, value).Backward(gradient);
+        query.Grad = key.Grad = value.Grad = null;
+    }
+}
+
 /// <summary>Element-wise operators, small and large.</summary>
 public class ElementwiseSuite
 {

@@ -15,6 +15,12 @@ internal readonly struct Side16 : IGroupSide
     public static int Side => 16;
 }
 
+/// <summary>Groups of 64 threads and tiles of 32 x 32, for what would need too much shared memory with larger ones.</summary>
+internal readonly struct Side8 : IGroupSide
+{
+    public static int Side => 8;
+}
+
 /// <summary>Groups of 16 threads and tiles of 16 x 16, for ILGPU's CPU accelerator.</summary>
 internal readonly struct Side4 : IGroupSide
 {
@@ -63,42 +69,20 @@ internal readonly struct TiledProduct<T, S, A, B, O>(ProductSizes sizes, A a, B 
         int group = Grid.IdxX, thread = Group.IdxX, line = group / tileColumns;
         int column = (group - line * tileColumns) * tile, batch = line / tileRows, row = (line - batch * tileRows) * tile;
         int ty = thread / S.Side, tx = thread - ty * S.Side;
-        L zero = L.Constant(0);
-        L c00 = zero, c01 = zero, c02 = zero, c03 = zero, c10 = zero, c11 = zero, c12 = zero, c13 = zero;
-        L c20 = zero, c21 = zero, c22 = zero, c23 = zero, c30 = zero, c31 = zero, c32 = zero, c33 = zero;
+        var sums = TileSums<L, T>.Zero();
         for (int k = 0; k < sizes.K; k += S.Side)
         {
             Fill<L, A>(aStrip, a, batch, thread, row, sizes.M, k);
             Fill<L, B>(bStrip, b, batch, thread, column, sizes.N, k);
             Group.Barrier();
             for (int p = 0; p < S.Side; p++)
-            {
-                int ia = p * tile + ty, ib = p * tile + tx;
-                L a0 = L.Splat(aStrip[ia]), a1 = L.Splat(aStrip[ia + S.Side]), a2 = L.Splat(aStrip[ia + 2 * S.Side]), a3 = L.Splat(aStrip[ia + 3 * S.Side]);
-                L b0 = L.Splat(bStrip[ib]), b1 = L.Splat(bStrip[ib + S.Side]), b2 = L.Splat(bStrip[ib + 2 * S.Side]), b3 = L.Splat(bStrip[ib + 3 * S.Side]);
-                c00 = L.MultiplyAdd(a0, b0, c00);
-                c01 = L.MultiplyAdd(a0, b1, c01);
-                c02 = L.MultiplyAdd(a0, b2, c02);
-                c03 = L.MultiplyAdd(a0, b3, c03);
-                c10 = L.MultiplyAdd(a1, b0, c10);
-                c11 = L.MultiplyAdd(a1, b1, c11);
-                c12 = L.MultiplyAdd(a1, b2, c12);
-                c13 = L.MultiplyAdd(a1, b3, c13);
-                c20 = L.MultiplyAdd(a2, b0, c20);
-                c21 = L.MultiplyAdd(a2, b1, c21);
-                c22 = L.MultiplyAdd(a2, b2, c22);
-                c23 = L.MultiplyAdd(a2, b3, c23);
-                c30 = L.MultiplyAdd(a3, b0, c30);
-                c31 = L.MultiplyAdd(a3, b1, c31);
-                c32 = L.MultiplyAdd(a3, b2, c32);
-                c33 = L.MultiplyAdd(a3, b3, c33);
-            }
+                sums = sums.Add(aStrip, p * tile + ty, bStrip, p * tile + tx, S.Side);
             Group.Barrier();
         }
-        StoreRow(batch, row + ty, column + tx, c00, c01, c02, c03);
-        StoreRow(batch, row + ty + S.Side, column + tx, c10, c11, c12, c13);
-        StoreRow(batch, row + ty + 2 * S.Side, column + tx, c20, c21, c22, c23);
-        StoreRow(batch, row + ty + 3 * S.Side, column + tx, c30, c31, c32, c33);
+        StoreRow(batch, row + ty, column + tx, sums.Row0);
+        StoreRow(batch, row + ty + S.Side, column + tx, sums.Row1);
+        StoreRow(batch, row + ty + 2 * S.Side, column + tx, sums.Row2);
+        StoreRow(batch, row + ty + 3 * S.Side, column + tx, sums.Row3);
     }
 
     /// <summary>Brings one side along K of the tile's lines to shared memory, [element along K][line], zeros past the end; neighbours read what lies closer.</summary>
@@ -117,17 +101,17 @@ internal readonly struct TiledProduct<T, S, A, B, O>(ProductSizes sizes, A a, B 
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void StoreRow<L>(int batch, int row, int column, L c0, L c1, L c2, L c3) where L : unmanaged, ILane<L, T>
+    private void StoreRow<L>(int batch, int row, int column, in Four<L, T> c) where L : unmanaged, ILane<L, T>
     {
         if (row >= sizes.M)
             return;
         if (column < sizes.N)
-            output.Store(c0, batch, row, column, 1);
+            output.Store(c.X0, batch, row, column, 1);
         if (column + S.Side < sizes.N)
-            output.Store(c1, batch, row, column + S.Side, 1);
+            output.Store(c.X1, batch, row, column + S.Side, 1);
         if (column + 2 * S.Side < sizes.N)
-            output.Store(c2, batch, row, column + 2 * S.Side, 1);
+            output.Store(c.X2, batch, row, column + 2 * S.Side, 1);
         if (column + 3 * S.Side < sizes.N)
-            output.Store(c3, batch, row, column + 3 * S.Side, 1);
+            output.Store(c.X3, batch, row, column + 3 * S.Side, 1);
     }
 }
