@@ -55,6 +55,7 @@ internal sealed record AdaptMethod(string Name, double Weight, Func<MethodContex
         new("adda", 1, make => new Adda(make.Discriminator(make.Features))),
         new("wdgrl", 1, make => new WassersteinCritic(make.Discriminator(make.Features), make.Weight, generator: make.Generator)),
         new("mcd", 1, make => new MaximumClassifierDiscrepancy(make.Head(), weight: make.Weight)),
+        new("swd", 1, make => MaximumClassifierDiscrepancy.SlicedWasserstein(make.Head(), weight: make.Weight, generator: make.Generator)),
         new("mdd", 0.1, make => new MarginDisparityDiscrepancy(make.Head(), weight: make.Weight)),
         new("pada", 1, make => new PartialAdversary(make.Discriminator(make.Features), make.Weight)),
         new("iwan", 0.1, make => new ImportanceWeightedAdversary(make.Discriminator(make.Features), make.Discriminator(make.Features), make.Weight)),

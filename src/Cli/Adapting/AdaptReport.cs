@@ -11,7 +11,7 @@ namespace TransferEngine.Cli;
 /// <summary>One HTML file, with nothing beside it: the choice, learning curves, confusion matrices, and the features of both domains before and after.</summary>
 internal static class AdaptReport
 {
-    private const int Width = 620, Height = 420, MostPoints = 500;
+    private const int Width = 600, Height = 420, MostPoints = 500;
 
     public static void Write(
         string path, AdaptOptions options, AdaptTask task, SelectionResult result, IReadOnlyList<AdaptedOutcome> outcomes, IDataset source, IDataset target, Device device, CancellationToken cancellation)
@@ -19,7 +19,7 @@ internal static class AdaptReport
         var page = new StringBuilder();
         page.Append("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Adaptation report</title><style>")
             .Append("body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:84rem;padding:0 1rem;color:#222}table{border-collapse:collapse;margin:.5rem 0 1.5rem}")
-            .Append("td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:right}td:first-child,th:first-child{text-align:left}.chosen{background:#e8f4e8}.row{display:flex;flex-wrap:wrap;gap:1rem}svg{max-width:100%;height:auto}")
+            .Append("td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:right}td:first-child,th:first-child{text-align:left}.chosen{background:#e8f4e8}.row{display:flex;flex-wrap:wrap;gap:1rem}.wide{overflow-x:auto;max-width:100%}svg{max-width:100%;height:auto}")
             .Append("</style></head><body>\n");
         page.Append(Text($"<h1>{result.Best.Candidate.Method}, chosen by {result.RankedBy}</h1>"));
         page.Append(Paragraph($"Source {options.Source}, {task.Source.Count} rows; target {options.Target}, {task.Target.Count} rows; {task.Classes.Count} classes. {options.Steps} steps with batches of {options.BatchSize}, learning rate {options.LearningRate}, seed {options.Seed}, on {device} {device.Name}."));
@@ -51,19 +51,31 @@ internal static class AdaptReport
     private static void Candidates(StringBuilder page, SelectionResult result, IReadOnlyList<AdaptedOutcome> outcomes)
     {
         string[] validators = [.. result.Best.Scores.Keys];
-        page.Append("<h2>Candidates, the best first</h2>\n<table><tr><th>method</th><th>weight</th><th>held-out source</th><th>target</th><th>seconds</th>");
-        foreach (string name in validators)
+        page.Append("<h2>Candidates, the best first</h2>\n");
+        Table(page, outcomes, ["weight", "held-out source", "target", "seconds", "against source-only"], outcome =>
+        [
+            outcome.Candidate.Candidate.IsBaseline ? "" : Number(outcome.Candidate.Candidate.Weight), Percent(outcome.SourceAccuracy), outcome.Target is { } matrix ? Percent(matrix.Accuracy) : "",
+            $"{outcome.Candidate.Elapsed.TotalSeconds:F1}", outcome.Candidate.NegativeTransfer?.ToString() ?? "",
+        ]);
+        page.Append("<p>What the validators say of them, which see no class of the target; more is better.</p>\n");
+        Table(page, outcomes, validators, outcome => [.. validators.Select(name => Number(outcome.Candidate.Scores[name]))]);
+    }
+
+    /// <summary>A row a candidate.</summary>
+    private static void Table(StringBuilder page, IReadOnlyList<AdaptedOutcome> outcomes, string[] columns, Func<AdaptedOutcome, string[]> cells)
+    {
+        page.Append("<div class=\"wide\"><table><tr><th>method</th>");
+        foreach (string name in columns)
             page.Append(Text($"<th>{name}</th>"));
-        page.Append("<th>against source-only</th></tr>\n");
+        page.Append("</tr>\n");
         foreach (var outcome in outcomes)
         {
-            var (candidate, scores) = (outcome.Candidate.Candidate, outcome.Candidate.Scores);
             page.Append(ReferenceEquals(outcome, outcomes[0]) ? "<tr class=\"chosen\">" : "<tr>");
-            foreach (string cell in (string[])[candidate.Method, candidate.IsBaseline ? "" : Number(candidate.Weight), Percent(outcome.SourceAccuracy), outcome.Target is { } matrix ? Percent(matrix.Accuracy) : "", $"{outcome.Candidate.Elapsed.TotalSeconds:F1}", .. validators.Select(name => Number(scores[name])), outcome.Candidate.NegativeTransfer?.ToString() ?? ""])
-                page.Append("<td>").Append(WebUtility.HtmlEncode(cell)).Append("</td>");
+            foreach (string cell in (string[])[outcome.Candidate.Candidate.Method, .. cells(outcome)])
+                page.Append(Text($"<td>{cell}</td>"));
             page.Append("</tr>\n");
         }
-        page.Append("</table>\n");
+        page.Append("</table></div>\n");
     }
 
     private static string Curves(SelectionResult result)
@@ -83,7 +95,7 @@ internal static class AdaptReport
     private static void Confusion(StringBuilder page, AdaptTask task, AdaptedOutcome outcome)
     {
         var matrix = outcome.Target!;
-        page.Append(Text($"<div><h3>{outcome.Candidate.Candidate.Method}: {Percent(matrix.Accuracy)}</h3><table><tr><th></th>"));
+        page.Append(Text($"<div class=\"wide\"><h3>{outcome.Candidate.Candidate.Method}: {Percent(matrix.Accuracy)}</h3><table><tr><th></th>"));
         foreach (string name in task.Classes)
             page.Append(Text($"<th>{name}</th>"));
         page.Append("<th>recall</th></tr>\n");
@@ -140,7 +152,7 @@ internal static class AdaptReport
     private static string Text(FormattableString text) =>
         string.Format(CultureInfo.InvariantCulture, text.Format, [.. text.GetArguments().Select(argument => WebUtility.HtmlEncode(Convert.ToString(argument, CultureInfo.InvariantCulture)))]);
 
-    private static string Percent(double share) => share.ToString("P1", CultureInfo.InvariantCulture);
+    private static string Percent(double share) => double.IsNaN(share) ? "–" : share.ToString("P1", CultureInfo.InvariantCulture);
 
     private static string Number(double value) => value.ToString("G4", CultureInfo.InvariantCulture);
 }

@@ -53,12 +53,12 @@ internal abstract class AdaptTask
         var to = DomainRows.Open(target, from.Inputs.Rank == 2 ? from.Inputs.Shape[1] : null);
         if (from.Inputs.Rank != to.Inputs.Rank || from.Inputs.Shape[1] != to.Inputs.Shape[1])
             throw new ArgumentException($"{source} is {from.Inputs.Shape}, {target} {to.Inputs.Shape}: their rows differ in form. Give both domains the same columns or channels.");
-        int classes = labels.Max() + 1;
-        if (labels.Min() < 0)
-            throw new ArgumentException($"{source} has the class {labels.Min()}; wanted whole numbers from 0 on.");
-        int[]? known = to.Labels is { } theirs && theirs.All(label => label >= 0 && label < classes) ? theirs : null;
+        // Labels may be any numbers, such as 1 to 10: the source's distinct ones are the classes.
+        int[] classes = [.. labels.Distinct().Order()];
+        labels = Array.ConvertAll(labels, label => Array.BinarySearch(classes, label));
+        int[]? known = to.Labels is { } theirs && theirs.All(classes.Contains) ? Array.ConvertAll(theirs, label => Array.BinarySearch(classes, label)) : null;
         var (sourceRows, targetRows) = (new TensorDataset(from.Inputs, Tensor.From(labels)), new TensorDataset(to.Inputs, Tensor.From(known ?? new int[to.Inputs.Shape[0]])));
-        string[] names = [.. Enumerable.Range(0, classes).Select(label => label.ToString(System.Globalization.CultureInfo.InvariantCulture))];
+        string[] names = [.. classes.Select(label => label.ToString(System.Globalization.CultureInfo.InvariantCulture))];
         if (from.Inputs.Rank == 4)
         {
             var network = Backbone.Find(backbone ?? "lenet");

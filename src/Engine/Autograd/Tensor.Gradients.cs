@@ -8,7 +8,7 @@ public sealed partial class Tensor
     /// Whether a gradient is wanted: of a leaf because it was set, of any other tensor because it was computed from such a leaf.
     /// </summary>
     /// <exception cref="AutogradException">Set to false on a computed tensor.</exception>
-    /// <exception cref="ElementTypeException">Set to true on integers.</exception>
+    /// <exception cref="ElementTypeException">Set to true on integers, or on elements of 16 bits.</exception>
     public bool RequiresGrad
     {
         get => Edge is not null;
@@ -35,6 +35,9 @@ public sealed partial class Tensor
 
     /// <summary>The accumulated gradient of a leaf; null before the first backward pass. Set it to null to start anew.</summary>
     public Tensor? Grad { get; set; }
+
+    /// <summary>The type of this tensor's gradient: its own, but Float32 for 16 bits.</summary>
+    internal ElementType GradientType => ElementType.IsNarrow() ? ElementType.Float32 : ElementType;
 
     /// <summary>The node that gradients of this tensor go to; null where none is wanted.</summary>
     internal GradientNode? Edge { get; set; }
@@ -83,7 +86,7 @@ public sealed partial class Tensor
         for (int i = 0; i < targets.Length; i++)
             targets[i] = inputs[i].Edge ?? throw new AutogradException($"Gradients: input {i} of shape {inputs[i].Shape} needs no gradient. Set RequiresGrad on it first.");
         var found = Graph.Run([(node, output.SeedGradient(gradient))], targets, retainGraph || createGraph, createGraph);
-        return [.. found.Select((g, i) => g ?? Zeros(inputs[i].Shape, inputs[i].Device, inputs[i].ElementType))];
+        return [.. found.Select((g, i) => g ?? Zeros(inputs[i].Shape, inputs[i].Device, inputs[i].GradientType))];
     }
 
     /// <summary>
@@ -152,9 +155,11 @@ public sealed partial class Tensor
         if (gradient is null)
         {
             Check.That(Elements == 1, $"Backward: {Shape} has {Elements:N0} elements; only one has a gradient of 1 by itself. Pass the gradient, or reduce it with Sum().");
-            return Ones(Shape, Device, ElementType);
+            return Ones(Shape, Device, GradientType);
         }
-        Check.Alike("Backward", this, gradient);
+        Check.SameDevice("Backward", this, gradient);
+        if (gradient.ElementType != GradientType)
+            throw new ElementTypeException($"Backward: the gradient of {Shape}, which is {ElementType}, is {gradient.ElementType}, wanted {GradientType}. Convert it with To(ElementType.{GradientType}).");
         Check.That(gradient.Shape == Shape, $"Backward: the gradient {gradient.Shape} is not of the shape of the tensor, {Shape}.");
         return gradient;
     }

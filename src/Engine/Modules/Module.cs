@@ -147,9 +147,9 @@ public abstract partial class Module
     /// <summary>Converts all floating parameters, their gradients and the buffers to a type, in place as <see cref="To(Device)"/> moves them.</summary>
     /// <param name="type">Float32 or Float64.</param>
     /// <returns>This module.</returns>
-    /// <exception cref="ElementTypeException">The type is Int32.</exception>
-    public Module To(ElementType type) => type == ElementType.Int32
-        ? throw new ElementTypeException($"{GetType().Name}.To: parameters can't be Int32. Use Float32 or Float64.")
+    /// <exception cref="ElementTypeException">The type is neither Float32 nor Float64.</exception>
+    public Module To(ElementType type) => type is not (ElementType.Float32 or ElementType.Float64)
+        ? throw new ElementTypeException($"{GetType().Name}.To: parameters can't be {type}. Use Float32 or Float64; Autocast computes products in 16 bits, of Float32 parameters.")
         : Become(tensor => tensor.ElementType == ElementType.Int32 ? tensor : tensor.To(type));
 
     /// <summary>Says of all parameters whether gradients are wanted. For transfer see the freeze policies, which also settle modes and optimisers.</summary>

@@ -120,6 +120,8 @@ public sealed partial class Tensor
     {
         ArgumentOutOfRangeException.ThrowIfNegative(classes);
         Check.Integer("OneHot", "the class numbers", this);
+        if (type.IsNarrow())
+            return OneHot(classes).To(type);
         var y = Allocate(new Shape([.. Shape, classes]), Device, type);
         using var index = new Dense(this);
         Kernels.Indexing.OneHot(Device.Compute, index.Slice, classes, y.Slice);

@@ -91,6 +91,8 @@ public sealed partial class Tensor
     {
         if (type == ElementType.Int32)
             throw new ElementTypeException($"{operation}: Int32 elements can't hold such numbers. Use RandomIntegers, or another type.");
+        if (type.IsNarrow())
+            throw new ElementTypeException($"{operation}: {type} elements are not drawn. Draw Float32, and convert with To(ElementType.{type}).");
         return Allocate(shape, device ?? Device.Cpu, type);
     }
 }

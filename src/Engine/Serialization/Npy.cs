@@ -7,7 +7,7 @@ using System.Text.RegularExpressions;
 namespace TransferEngine.Serialization;
 
 /// <summary>
-/// NumPy's array files, .npy (versions 1 to 3) and .npz (a zip of them). Little-endian f4, f8, i4 as they are; f2 as Float32; i8, i2, i1, u1, u2 and booleans
+/// NumPy's array files, .npy (versions 1 to 3) and .npz (a zip of them). Little-endian f4, f8, i4 as they are; f2 as Float32 unless asked otherwise; i8, i2, i1, u1, u2 and booleans
 /// as Int32 (a value that does not fit is an error). Fortran order is put into the order of the axes.
 /// </summary>
 public static partial class Npy
@@ -16,19 +16,21 @@ public static partial class Npy
     /// <param name="path">The .npy file.</param>
     /// <param name="device">Where the tensor goes; the CPU if null.</param>
     /// <param name="limit">The most bytes that the file may have.</param>
+    /// <param name="keepHalf">Whether f2 stays Float16.</param>
     /// <exception cref="DataFormatException">The file is no NPY file, or of a type that is not read, or has not as many elements as its shape says.</exception>
-    public static Tensor Load(string path, Device? device = null, long limit = FileBytes.DefaultLimit)
+    public static Tensor Load(string path, Device? device = null, long limit = FileBytes.DefaultLimit, bool keepHalf = false)
     {
         ArgumentNullException.ThrowIfNull(path);
-        return Parse(path, FileBytes.Read(path, limit), device ?? Device.Cpu);
+        return Parse(path, FileBytes.Read(path, limit), device ?? Device.Cpu, keepHalf);
     }
 
     /// <summary>Reads all arrays of an .npz file.</summary>
     /// <param name="path">The .npz file.</param>
     /// <param name="device">Where the tensors go; the CPU if null.</param>
     /// <param name="limit">The most bytes that the arrays may have together, decompressed.</param>
+    /// <param name="keepHalf">Whether f2 stays Float16.</param>
     /// <exception cref="DataFormatException">As for <see cref="Load"/>, or the zip is damaged.</exception>
-    public static IReadOnlyDictionary<string, Tensor> LoadArchive(string path, Device? device = null, long limit = FileBytes.DefaultLimit)
+    public static IReadOnlyDictionary<string, Tensor> LoadArchive(string path, Device? device = null, long limit = FileBytes.DefaultLimit, bool keepHalf = false)
     {
         ArgumentNullException.ThrowIfNull(path);
         var tensors = new Dictionary<string, Tensor>(StringComparer.Ordinal);
@@ -46,7 +48,7 @@ public static partial class Npy
                 string name = entry.FullName.EndsWith(".npy", StringComparison.Ordinal) ? entry.FullName[..^4] : entry.FullName;
                 if (tensors.ContainsKey(name))
                     throw new DataFormatException(path, $"the archive holds '{entry.FullName}' twice.");
-                tensors.Add(name, Parse($"{path}({entry.FullName})", bytes, device ?? Device.Cpu));
+                tensors.Add(name, Parse($"{path}({entry.FullName})", bytes, device ?? Device.Cpu, keepHalf));
             }
             return tensors;
         }
@@ -63,12 +65,20 @@ public static partial class Npy
 
     /// <summary>Writes an array (version 1), beside the file first, then renamed.</summary>
     /// <param name="path">The .npy file.</param>
-    /// <param name="tensor">Float32, Float64 or Int32.</param>
+    /// <param name="tensor">Of any type but BFloat16, which the format lacks.</param>
+    /// <exception cref="ElementTypeException">The elements are BFloat16.</exception>
     public static void Save(string path, Tensor tensor)
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(tensor);
-        string type = tensor.ElementType switch { ElementType.Float32 => "<f4", ElementType.Float64 => "<f8", _ => "<i4" };
+        string type = tensor.ElementType switch
+        {
+            ElementType.Float32 => "<f4",
+            ElementType.Float64 => "<f8",
+            ElementType.Float16 => "<f2",
+            ElementType.Int32 => "<i4",
+            _ => throw new ElementTypeException($"Npy.Save: {tensor.Shape} is {tensor.ElementType}, which NPY has no name for. Convert it with To(ElementType.Float32), or use Safetensors."),
+        };
         string shape = string.Join(", ", tensor.Shape.Select(size => size.ToString(CultureInfo.InvariantCulture)));
         string header = $"{{'descr': '{type}', 'fortran_order': False, 'shape': ({shape}{(tensor.Rank == 1 ? "," : "")}), }}";
         header = header.PadRight((header.Length + 11 + 63) / 64 * 64 - 11) + "\n";
@@ -84,7 +94,7 @@ public static partial class Npy
 
     private static ReadOnlySpan<byte> Mark => [0x93, (byte)'N', (byte)'U', (byte)'M', (byte)'P', (byte)'Y'];
 
-    private static Tensor Parse(string path, byte[] bytes, Device device)
+    private static Tensor Parse(string path, byte[] bytes, Device device, bool keepHalf)
     {
         if (bytes.Length < 10 || !bytes.AsSpan(0, 6).SequenceEqual(Mark))
             throw new DataFormatException(path, "it does not begin with the mark of an NPY file.");
@@ -129,7 +139,7 @@ public static partial class Npy
         if (data.Length != (long)checkedShape.Elements * stored.Size() || shape.Length > MostAxes)
             throw new DataFormatException(path, $"{checkedShape} of {stored.Size()} bytes each want {(long)checkedShape.Elements * stored.Size():N0} bytes of data, there are {data.Length:N0}; at most {MostAxes} axes are read.");
         bool fortran = order.Groups[1].Value == "True";
-        var tensor = StoredElements.Read(path, "the array", stored, data, fortran ? new Shape([.. shape.Reverse()]) : checkedShape, device);
+        var tensor = StoredElements.Read(path, "the array", stored, data, fortran ? new Shape([.. shape.Reverse()]) : checkedShape, device, keepHalf);
         if (!fortran || shape.Length < 2)
             return tensor;
         using var columnsFirst = tensor;

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text.Json;
+using TransferEngine.Kernels;
 
 namespace TransferEngine.Serialization;
 
@@ -7,7 +8,7 @@ namespace TransferEngine.Serialization;
 /// The safetensors format: an 8-byte little-endian header length, a JSON header that names type, shape and place of each tensor, and the data, without gaps.
 /// </summary>
 /// <remarks>
-/// Reads F32, F64 and I32 as they are, F16 and BF16 as Float32, and I64, I16, I8, U8 and BOOL as Int32 (a value that does not fit is an error). A header may
+/// Reads F32, F64 and I32 as they are, F16 and BF16 as Float32 unless asked otherwise, and I64, I16, I8, U8 and BOOL as Int32 (a value that does not fit is an error). A header may
 /// be 100 MB at the most, as in the reference implementation.
 /// </remarks>
 public static class Safetensors
@@ -16,14 +17,14 @@ public static class Safetensors
 
     /// <summary>Writes tensors beside the file and renames it, so that no reader sees half of one.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="tensors">Float32, Float64 or Int32, on any device.</param>
+    /// <param name="tensors">Of any type, on any device.</param>
     /// <param name="metadata">Texts to keep with them.</param>
     public static void Save(string path, IReadOnlyDictionary<string, Tensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentNullException.ThrowIfNull(path);
         ArgumentNullException.ThrowIfNull(tensors);
         // Wide elements first, so that each begins at a multiple of its size.
-        var ordered = tensors.OrderByDescending(item => item.Value.ElementType == ElementType.Float64).ThenBy(item => item.Key, StringComparer.Ordinal).ToArray();
+        var ordered = tensors.OrderByDescending(item => item.Value.ElementType.Size()).ThenBy(item => item.Key, StringComparer.Ordinal).ToArray();
         using var header = new MemoryStream();
         using (var json = new Utf8JsonWriter(header))
         {
@@ -40,9 +41,16 @@ public static class Safetensors
             {
                 if (name == "__metadata__")
                     throw new ArgumentException("A tensor can't be named __metadata__: the format keeps its texts there.", nameof(tensors));
-                long size = (long)tensor.Elements * (tensor.ElementType == ElementType.Float64 ? 8 : 4);
+                long size = (long)tensor.Elements * tensor.ElementType.Size();
                 json.WriteStartObject(name);
-                json.WriteString("dtype", tensor.ElementType switch { ElementType.Float32 => "F32", ElementType.Float64 => "F64", _ => "I32" });
+                json.WriteString("dtype", tensor.ElementType switch
+                {
+                    ElementType.Float32 => "F32",
+                    ElementType.Float64 => "F64",
+                    ElementType.Float16 => "F16",
+                    ElementType.BFloat16 => "BF16",
+                    _ => "I32",
+                });
                 json.WriteStartArray("shape");
                 foreach (int length in tensor.Shape)
                     json.WriteNumberValue(length);
@@ -72,8 +80,9 @@ public static class Safetensors
     /// <param name="path">The file.</param>
     /// <param name="device">Where the tensors go; the CPU if null.</param>
     /// <param name="limit">The most bytes that the file may have.</param>
+    /// <param name="keepHalf">Whether F16 and BF16 stay Float16 and BFloat16.</param>
     /// <exception cref="DataFormatException">The file is no safetensors file, or contradicts itself.</exception>
-    public static WeightFile Load(string path, Device? device = null, long limit = WeightFile.DefaultLimit)
+    public static WeightFile Load(string path, Device? device = null, long limit = WeightFile.DefaultLimit, bool keepHalf = false)
     {
         ArgumentNullException.ThrowIfNull(path);
         using var file = WeightFile.Open(path, limit);
@@ -95,7 +104,7 @@ public static class Safetensors
                 file.Position = 8 + length + entry.Begin;
                 if (file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false) < bytes.Length)
                     throw new DataFormatException(path, $"the file shrank while '{entry.Name}' was read.");
-                tensors.Add(entry.Name, StoredElements.Read(path, entry.Name, entry.Type, bytes, entry.Shape, device ?? Device.Cpu));
+                tensors.Add(entry.Name, StoredElements.Read(path, entry.Name, entry.Type, bytes, entry.Shape, device ?? Device.Cpu, keepHalf));
             }
             return new(tensors, metadata);
         }

@@ -102,6 +102,18 @@ public sealed class Device : IDisposable
         set => Compute.KernelCache = value is null ? null : new KernelCache(value);
     }
 
+    /// <summary>
+    /// Begins to load, in the background and several at a time, the kernels that this program launched on such a device when it ran before, so that its first step need not load
+    /// them one by one as it comes to them: call it right after opening the device. A launch waits for the kernel that it needs and for no other. Which they are is kept beside the
+    /// translations in <see cref="KernelCacheFolder"/>; without that folder, in a first process, and on the CPU there is nothing to do. A kernel that can't be loaded is passed
+    /// over, and the launch that needs it says why.
+    /// </summary>
+    /// <param name="progress">Hears the part that is done, from 0 to 1.</param>
+    /// <param name="cancellation">Ends it before the next kernel.</param>
+    /// <returns>How many kernels are loaded, when all are. Closing the device cancels it.</returns>
+    /// <exception cref="ObjectDisposedException">The device is closed.</exception>
+    public Task<int> WarmUpAsync(IProgress<double>? progress = null, CancellationToken cancellation = default) => Compute.WarmUp(progress, cancellation);
+
     /// <summary>How many kernels were launched so far: what a test of frozen layers counts.</summary>
     public long Launches => Compute.Launches;
 

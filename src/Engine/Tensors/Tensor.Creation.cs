@@ -5,7 +5,7 @@ namespace TransferEngine;
 public sealed partial class Tensor
 {
     /// <summary>Makes a tensor of the values, in the order of the axes.</summary>
-    /// <typeparam name="T">float, double or int.</typeparam>
+    /// <typeparam name="T">float, double, int, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
     /// <param name="values">As many as <paramref name="shape"/> has elements.</param>
     /// <param name="shape">The shape.</param>
     /// <param name="device">Where; the CPU if null.</param>
@@ -30,7 +30,7 @@ public sealed partial class Tensor
     }
 
     /// <summary>Makes a scalar.</summary>
-    /// <typeparam name="T">float, double or int.</typeparam>
+    /// <typeparam name="T">float, double, int, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
     /// <param name="value">The value.</param>
     /// <param name="device">Where; the CPU if null.</param>
     public static Tensor Scalar<T>(T value, Device? device = null) where T : unmanaged => From<T>([value], [], device);
@@ -88,7 +88,7 @@ public sealed partial class Tensor
     }
 
     /// <summary>Copies the elements to an array, in the order of the axes; waits for the device.</summary>
-    /// <typeparam name="T">The type that stands for <see cref="ElementType"/>: float, double or int.</typeparam>
+    /// <typeparam name="T">The type that stands for <see cref="ElementType"/>: float, double, int, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
     /// <exception cref="ElementTypeException">T is another type than the elements'.</exception>
     public T[] ToArray<T>() where T : unmanaged
     {
@@ -98,7 +98,7 @@ public sealed partial class Tensor
     }
 
     /// <summary>Copies the elements out, in the order of the axes; waits for the device.</summary>
-    /// <typeparam name="T">The type that stands for <see cref="ElementType"/>: float, double or int.</typeparam>
+    /// <typeparam name="T">The type that stands for <see cref="ElementType"/>: float, double, int, <see cref="Half"/> or <see cref="BFloat16"/>.</typeparam>
     /// <param name="destination">At least as long as there are elements.</param>
     /// <exception cref="ElementTypeException">T is another type than the elements'.</exception>
     /// <exception cref="ShapeException">The destination is too short.</exception>
@@ -127,6 +127,14 @@ public sealed partial class Tensor
                 double wide = 0;
                 compute.CopyOut(Slice, new Span<double>(ref wide));
                 return wide;
+            case ElementType.Float16:
+                Half half = default;
+                compute.CopyOut(Slice, new Span<Half>(ref half));
+                return (double)half;
+            case ElementType.BFloat16:
+                BFloat16 brief = default;
+                compute.CopyOut(Slice, new Span<BFloat16>(ref brief));
+                return brief;
             default:
                 int whole = 0;
                 compute.CopyOut(Slice, new Span<int>(ref whole));
@@ -142,18 +150,25 @@ public sealed partial class Tensor
         if (ReferenceEquals(device, Device))
             return this;
         var y = Allocate(Shape, device, ElementType);
-        if (ElementType == ElementType.Float64)
-            device.Compute.CopyIn<double>(ToArray<double>(), y.Slice);
-        else if (ElementType == ElementType.Float32)
-            device.Compute.CopyIn<float>(ToArray<float>(), y.Slice);
-        else
-            device.Compute.CopyIn<int>(ToArray<int>(), y.Slice);
+        switch (ElementType)
+        {
+            case ElementType.Float32: Send<float>(y); break;
+            case ElementType.Float64: Send<double>(y); break;
+            case ElementType.Float16: Send<Half>(y); break;
+            case ElementType.BFloat16: Send<BFloat16>(y); break;
+            default: Send<int>(y); break;
+        }
         var home = Device;
         return Graph.Record("To", y, [this], [], (gradient, _) => [gradient.To(home)]);
     }
 
-    /// <summary>The same elements in another type; this tensor if it has it already. A gradient flows back between floating types.</summary>
-    /// <param name="type">The type. Towards Int32 fractions are cut; what it does not hold becomes the nearest it does, NaN 0.</param>
+    /// <summary>
+    /// The same elements in another type; this tensor if it has it already. A gradient flows back between floating types, and is Float32 where the elements have 16 bits.
+    /// </summary>
+    /// <param name="type">
+    /// The type. Towards Int32 fractions are cut; what it does not hold becomes the nearest it does, NaN 0. Towards other types elements are rounded to the nearest, of two
+    /// equally near to the one whose last bit is 0, whatever the device.
+    /// </param>
     public Tensor To(ElementType type)
     {
         if (type == ElementType)
@@ -161,7 +176,7 @@ public sealed partial class Tensor
         var y = Allocate(Shape, Device, type);
         using (var x = new Dense(this))
             Conversion.Run(Device.Compute, x.Slice, y.Slice);
-        var own = ElementType;
+        var own = GradientType;
         return type == ElementType.Int32 || own == ElementType.Int32 ? y : Graph.Record("To", y, [this], [], (gradient, _) => [gradient.To(own)]);
     }
 
@@ -170,8 +185,12 @@ public sealed partial class Tensor
     {
         ElementType.Float64 => From(values, shape, device),
         ElementType.Float32 => From(Array.ConvertAll(values, v => (float)v), shape, device),
+        ElementType.Float16 => From(Array.ConvertAll(values, v => (Half)v), shape, device),
+        ElementType.BFloat16 => From(Array.ConvertAll(values, v => (BFloat16)v), shape, device),
         _ => From(Array.ConvertAll(values, v => (int)v), shape, device),
     };
+
+    private void Send<T>(Tensor y) where T : unmanaged => y.Device.Compute.CopyIn<T>(ToArray<T>(), y.Slice);
 
     /// <summary>Writes one value everywhere, outside any graph; for new contiguous tensors.</summary>
     internal void Write(double value) => Movement.Fill(Device.Compute, Slice, value);

@@ -105,6 +105,8 @@ public sealed partial class Tensor : IDisposable
         {
             ElementType.Float32 => $"{head}: {string.Join(", ", ToArray<float>())}",
             ElementType.Float64 => $"{head}: {string.Join(", ", ToArray<double>())}",
+            ElementType.Float16 => $"{head}: {string.Join(", ", ToArray<Half>())}",
+            ElementType.BFloat16 => $"{head}: {string.Join(", ", ToArray<BFloat16>())}",
             _ => $"{head}: {string.Join(", ", ToArray<int>())}",
         };
     }

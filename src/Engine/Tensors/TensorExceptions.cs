@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using TransferEngine.Kernels;
 
 namespace TransferEngine;
 
@@ -45,6 +46,8 @@ internal static class Check
     {
         if (x.ElementType == ElementType.Int32)
             throw new ElementTypeException($"{operation}: {x.Shape} is Int32, which is only moved and indexed by. Convert it with To(ElementType.Float32).");
+        if (x.ElementType.IsNarrow())
+            throw new ElementTypeException($"{operation}: {x.Shape} is {x.ElementType}, which is only stored and moved. Convert it with To(ElementType.Float32); products are computed in 16 bits by Autocast, of Float32 operands.");
     }
 
     public static void Integer(string operation, string role, Tensor x)

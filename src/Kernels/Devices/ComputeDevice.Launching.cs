@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Runtime.Intrinsics;
 using ILGPU;
 using ILGPU.Runtime;
@@ -10,30 +9,34 @@ internal sealed partial class ComputeDevice
     /// <summary>Elements of one work item of an element-wise kernel on the CPU: long enough to hide the hand-over, short enough to stay in the first cache.</summary>
     private const int DirectChunk = 8192;
 
-    private readonly ConcurrentDictionary<Type, Delegate> loaded = new();
-    private readonly KernelLoader? kernels;
     private long launches;
     private Type? latest;
 
     /// <summary>Launches so far, of every kind.</summary>
     public long Launches => Interlocked.Read(ref launches);
 
+    /// <summary>What loads kernels through ILGPU; null on the direct path.</summary>
+    internal KernelLoader? Loader { get; }
+
     /// <summary>The kernels, closed over their type arguments, that were loaded through ILGPU.</summary>
-    public ICollection<Type> LoadedKernels => loaded.Keys;
+    public ICollection<Type> LoadedKernels => Loader?.Loaded ?? [];
 
     /// <summary>Where translated kernels are kept, null for nowhere; without effect on the CPU.</summary>
     public KernelCache? KernelCache
     {
-        get => kernels?.Cache;
+        get => Loader?.Cache;
         set
         {
-            if (kernels is not null)
-                kernels.Cache = value;
+            if (Loader is not null)
+                Loader.Cache = value;
         }
     }
 
     /// <summary>How many kernels ILGPU translated, and how many came from the cache.</summary>
-    public (int Translated, int FromCache) KernelCounts => kernels?.Counts ?? default;
+    public (int Translated, int FromCache) KernelCounts => Loader?.Counts ?? default;
+
+    /// <summary>Begins to load what the program has launched on such a device before.</summary>
+    public Task<int> WarmUp(IProgress<double>? progress, CancellationToken cancellation) => Loader?.WarmUp(progress, cancellation) ?? Task.FromResult(0);
 
     /// <summary>The elements that one work item of an element-wise kernel over <paramref name="n"/> elements takes.</summary>
     public int ChunkOf(int n) => !IsDirect ? 1 : n <= 4 * DirectChunk ? Math.Max(n, 1) : DirectChunk;
@@ -50,7 +53,7 @@ internal sealed partial class ComputeDevice
         }
         Interlocked.Increment(ref launches);
         if (!IsDirect)
-            Guarded(typeof(K), (Action<AcceleratorStream, Index1D, K>)Loaded<T, K>(), items, in kernel);
+            Guarded(typeof(K), (Action<AcceleratorStream, Index1D, K>)Loader!.Launcher(typeof(K)), items, in kernel);
         else if (Vector512.IsHardwareAccelerated)
             RunDirect<T, K, Simd512<T>>(items, in kernel);
         else if (Vector256.IsHardwareAccelerated)
@@ -81,7 +84,7 @@ internal sealed partial class ComputeDevice
             return;
         }
         Interlocked.Increment(ref launches);
-        Guarded(typeof(K), (Action<AcceleratorStream, KernelConfig, K>)LoadedGroups<T, K>(), groups, in kernel);
+        Guarded(typeof(K), (Action<AcceleratorStream, KernelConfig, K>)Loader!.Launcher(typeof(K)), groups, in kernel);
     }
 
     /// <summary>Runs CPU work that is no ILGPU kernel, such as a packed matmul, on the team; only on the direct path.</summary>
@@ -130,10 +133,4 @@ internal sealed partial class ComputeDevice
         var work = new LanedWork<T, K, L>(kernel);
         team!.Run(items, ref work);
     }
-
-    private Delegate Loaded<T, K>() where T : unmanaged where K : struct, IKernel<T> =>
-        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ => kernels!.Load(typeof(K)).CreateLauncherDelegate<Action<AcceleratorStream, Index1D, K>>());
-
-    private Delegate LoadedGroups<T, K>() where T : unmanaged where K : struct, IGroupKernel<T> =>
-        loaded.TryGetValue(typeof(K), out var known) ? known : loaded.GetOrAdd(typeof(K), _ => kernels!.Load(typeof(K)).CreateLauncherDelegate<Action<AcceleratorStream, KernelConfig, K>>());
 }

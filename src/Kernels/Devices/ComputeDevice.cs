@@ -26,7 +26,7 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
         Description = description;
         this.context = context;
         this.accelerator = accelerator;
-        kernels = accelerator is null ? null : new KernelLoader(context!, accelerator);
+        Loader = accelerator is null ? null : new KernelLoader(context!, accelerator);
         if (accelerator is null)
         {
             Direct.CheckLayout();
@@ -201,7 +201,7 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
         }
         Memory.Dispose();
         team?.Dispose();
-        kernels?.Dispose();
+        Loader?.Dispose();
         accelerator?.Dispose();
         context?.Dispose();
     }

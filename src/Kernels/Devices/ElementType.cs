@@ -11,6 +11,15 @@ public enum ElementType
 
     /// <summary>Signed 32-bit integers, 4 bytes: class labels and positions. Only moved, gathered by and converted, never computed with.</summary>
     Int32,
+
+    /// <summary>IEEE 754 half precision, 2 bytes: 11 bits of precision, infinite past 65504. A storage type, as <see cref="BFloat16"/>.</summary>
+    Float16,
+
+    /// <summary>
+    /// The upper half of a <see cref="Float32"/>, 2 bytes: 8 bits of precision, float32's range. A storage type: it is moved, indexed and converted, not computed with;
+    /// what computes in 16 bits is a product under autocast, of Float32 operands.
+    /// </summary>
+    BFloat16,
 }
 
 /// <summary>The kind of machine that a device is.</summary>
@@ -44,11 +53,16 @@ public enum MatMulPrecision
 
 internal static class ElementTypes
 {
-    public static int Size(this ElementType type) => type == ElementType.Float64 ? 8 : 4;
+    public static int Size(this ElementType type) => type == ElementType.Float64 ? 8 : type.IsNarrow() ? 2 : 4;
+
+    /// <summary>Whether it is a floating type of 16 bits.</summary>
+    public static bool IsNarrow(this ElementType type) => type is ElementType.Float16 or ElementType.BFloat16;
 
     public static ElementType Of<T>() where T : unmanaged =>
         typeof(T) == typeof(float) ? ElementType.Float32
         : typeof(T) == typeof(double) ? ElementType.Float64
         : typeof(T) == typeof(int) ? ElementType.Int32
-        : throw new NotSupportedException($"{typeof(T)} is no element type of a tensor. Use float, double or int.");
+        : typeof(T) == typeof(Half) ? ElementType.Float16
+        : typeof(T) == typeof(BFloat16) ? ElementType.BFloat16
+        : throw new NotSupportedException($"{typeof(T)} is no element type of a tensor. Use float, double, int, Half or BFloat16.");
 }

@@ -16,7 +16,7 @@ internal sealed class KernelCache(string folder)
     /// <summary>The environment variable that names the folder, or says <c>off</c>.</summary>
     public const string Variable = "TRANSFERENGINE_KERNEL_CACHE";
 
-    private const string Heading = "TransferEngine kernel 1", Extension = ".kernel";
+    private const string Heading = "TransferEngine kernel 1", Extension = ".kernel", ListExtension = ".list";
     private const int LongestFile = 16 << 20;
 
     private static readonly TimeSpan Kept = TimeSpan.FromDays(60);
@@ -36,6 +36,10 @@ internal sealed class KernelCache(string folder)
         string local = Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData);
         return local.Length == 0 ? null : new(Path.Combine(local, "TransferEngine", "kernels"));
     }
+
+    /// <summary>The list of the kernels that a program loads on a target, in a file of its own in the folder.</summary>
+    public KernelList ListOf(string program, string target) =>
+        new(Path.Combine(Folder, Hash($"{program} | {typeof(KernelCache).Assembly.ManifestModule.ModuleVersionId:N} | {target}") + ListExtension));
 
     /// <summary>The text that was stored under a key, or null.</summary>
     public KernelText? Find(string key)
@@ -96,7 +100,7 @@ internal sealed class KernelCache(string folder)
         swept = true;
         foreach (string file in Directory.EnumerateFiles(Folder))
         {
-            if ((file.EndsWith(Extension, StringComparison.Ordinal) || file.EndsWith(".part", StringComparison.Ordinal)) && DateTime.UtcNow - File.GetLastWriteTimeUtc(file) > Kept)
+            if (Path.GetExtension(file) is Extension or ListExtension or ".part" && DateTime.UtcNow - File.GetLastWriteTimeUtc(file) > Kept)
                 TryDelete(file);
         }
     }

@@ -56,7 +56,9 @@ internal sealed class MemoryBlock(nint address, MemoryBuffer? buffer, long bytes
 /// <summary>Elements of a block from an offset on: what a kernel family's entry point takes for each tensor.</summary>
 internal readonly record struct Slice(MemoryBlock Block, int Offset, int Length, ElementType Type)
 {
-    public ArrayView<T> View<T>() where T : unmanaged => Block.View<T>(Offset, Length);
+    public ArrayView<T> View<T>() where T : unmanaged => Type.IsNarrow() && System.Runtime.CompilerServices.Unsafe.SizeOf<T>() != 2
+        ? throw new NotSupportedException($"A kernel over {typeof(T).Name} was given {Type}, which is only moved and converted. Convert it with To(ElementType.Float32).")
+        : Block.View<T>(Offset, Length);
 
     /// <summary>The absolute address of the first element; only on the CPU's direct path.</summary>
     public unsafe T* Pointer<T>() where T : unmanaged => (T*)Block.Address + Offset;

@@ -7,18 +7,22 @@ namespace TransferEngine.Kernels;
 /// <summary>
 /// The CPU's threads. <see cref="Run"/> gives the caller and each worker a stretch of a kernel's items, the same ones for every launch of as many: what
 /// one launch leaves in a core's cache, the next finds there. Who is done with its own stretch takes items from the others'.
-/// A worker without work spins for a moment, as the next launch mostly comes at once, and then sleeps. A launch allocates nothing: workers
-/// get a pointer to the caller's kernel, which stays where it is until the last item is done.
+/// A worker without work spins for a moment, as the next launch mostly comes at once, and then sleeps. A launch ends when its items are
+/// done, and waits only for workers that have joined it: one whom the system leaves without a core misses it, and nobody stands still for that.
+/// A launch allocates nothing: workers get a pointer to the caller's kernel, which stays where it is until the last that joined has left.
 /// </summary>
 internal sealed unsafe class WorkerTeam : IDisposable
 {
     private const int SpinsBeforeSleep = 2_000;
 
+    /// <summary>Of <see cref="joined"/>: no launch may be joined.</summary>
+    private const int Closed = int.MinValue;
+
     private readonly Lock gate = new();
     private Worker[] workers = [];
     private int generation;
     private Stretch[] stretches = new Stretch[1];
-    private int working;
+    private int joined = Closed;
     private void* kernel;
     private delegate*<void*, int, void> execute;
     private Exception? failure;
@@ -66,13 +70,14 @@ internal sealed unsafe class WorkerTeam : IDisposable
                 Volatile.Write(ref stretches[i].Next, (int)((long)count * i / stretches.Length));
             }
             failure = null;
-            Volatile.Write(ref working, workers.Length);
+            Volatile.Write(ref joined, 0);
             Interlocked.Increment(ref generation);
             foreach (var worker in workers)
                 worker.Wake();
             Take(0);
+            Interlocked.Or(ref joined, Closed);
             var spinner = new SpinWait();
-            while (Volatile.Read(ref working) > 0)
+            while (Volatile.Read(ref joined) != Closed)
                 spinner.SpinOnce(sleep1Threshold: -1);
             if (failure is not null)
                 ExceptionDispatchInfo.Throw(failure);
@@ -153,9 +158,21 @@ internal sealed unsafe class WorkerTeam : IDisposable
             seen = Volatile.Read(ref generation);
             if (Volatile.Read(ref stopping))
                 return;
+            if (!TryJoin())
+                continue;
             Take(own);
-            Interlocked.Decrement(ref working);
+            Interlocked.Decrement(ref joined);
         }
+    }
+
+    private bool TryJoin()
+    {
+        while (Volatile.Read(ref joined) is var now && now >= 0)
+        {
+            if (Interlocked.CompareExchange(ref joined, now + 1, now) == now)
+                return true;
+        }
+        return false;
     }
 
     /// <summary>The items of one thread, on a cache line of its own.</summary>

@@ -16,13 +16,16 @@ internal readonly struct Conversion : IConversion<float, double>, IConversion<do
 
     static float IConversion<double, float>.Convert(double x) => (float)x;
 
-    static int IConversion<float, int>.Convert(float x) => x >= 2147483648f ? int.MaxValue : x <= -2147483648f ? int.MinValue : float.IsNaN(x) ? 0 : (int)x;
+    static int IConversion<float, int>.Convert(float x) => Cut(x);
 
     static int IConversion<double, int>.Convert(double x) => x >= 2147483647d ? int.MaxValue : x <= -2147483648d ? int.MinValue : double.IsNaN(x) ? 0 : (int)x;
 
     static float IConversion<int, float>.Convert(int x) => x;
 
     static double IConversion<int, double>.Convert(int x) => x;
+
+    /// <summary>A float's integer.</summary>
+    public static int Cut(float x) => x >= 2147483648f ? int.MaxValue : x <= -2147483648f ? int.MinValue : float.IsNaN(x) ? 0 : (int)x;
 
     /// <summary>y = x in y's type; contiguous, of one length.</summary>
     public static void Run(ComputeDevice device, in Slice x, in Slice y)
@@ -35,11 +38,13 @@ internal readonly struct Conversion : IConversion<float, double>, IConversion<do
             case (ElementType.Float64, ElementType.Int32): Run<double, int, double, Conversion>(device, x, y); break;
             case (ElementType.Int32, ElementType.Float32): Run<int, float, float, Conversion>(device, x, y); break;
             case (ElementType.Int32, ElementType.Float64): Run<int, double, double, Conversion>(device, x, y); break;
-            default: device.CopyWithin(x, y); break;
+            case var (from, to) when from == to: device.CopyWithin(x, y); break;
+            default: Narrowing.Run(device, x, y); break;
         }
     }
 
-    private static void Run<TFrom, TTo, T, C>(ComputeDevice device, in Slice x, in Slice y)
+    /// <summary>y = C(x), element by element.</summary>
+    public static void Run<TFrom, TTo, T, C>(ComputeDevice device, in Slice x, in Slice y)
         where TFrom : unmanaged where TTo : unmanaged where T : unmanaged where C : struct, IConversion<TFrom, TTo>
     {
         int chunk = device.ChunkOf(y.Length);

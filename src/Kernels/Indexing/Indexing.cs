@@ -20,7 +20,9 @@ internal static class Indexing
         // On a GPU a thread copies one element, so that neighbouring threads read neighbours.
         int rows = axis.Outer * axis.Count, chunk = device.IsDirect ? Rows(axis.Inner) : 1, piece = device.IsDirect ? axis.Inner : 1;
         int items = device.IsDirect ? (rows + chunk - 1) / chunk : y.Length;
-        if (x.Type.Size() == 8)
+        if (x.Type.IsNarrow())
+            device.Launch<float, SelectNarrowKernel>(items, new(axis, x.View<ushort>(), index.View<int>(), y.View<ushort>(), chunk, piece));
+        else if (x.Type.Size() == 8)
             device.Launch<double, SelectKernel<double>>(items, new(axis, x.View<double>(), index.View<int>(), y.View<double>(), chunk, piece));
         else
             device.Launch<float, SelectKernel<float>>(items, new(axis, x.View<float>(), index.View<int>(), y.View<float>(), chunk, piece));
@@ -40,8 +42,10 @@ internal static class Indexing
     public static void Gather(ComputeDevice device, IndexedAxis axis, in Slice x, in Slice index, in Slice y)
     {
         int chunk = device.ChunkOf(y.Length), items = (y.Length + chunk - 1) / chunk;
-        if (x.Type.Size() == 8)
-            device.Launch<double, GatherKernel<double>>(items, new(axis, x.View<double>(), index.View<int>(), y.View<double>(), chunk, y.Length));
+        if (x.Type.IsNarrow())
+            device.Launch<float, GatherKernel<ushort>>(items, new(axis, x.View<ushort>(), index.View<int>(), y.View<ushort>(), chunk, y.Length));
+        else if (x.Type.Size() == 8)
+            device.Launch<float, GatherKernel<double>>(items, new(axis, x.View<double>(), index.View<int>(), y.View<double>(), chunk, y.Length));
         else
             device.Launch<float, GatherKernel<float>>(items, new(axis, x.View<float>(), index.View<int>(), y.View<float>(), chunk, y.Length));
     }
@@ -120,11 +124,31 @@ internal readonly struct SelectAddKernel<T>(IndexedAxis axis, ArrayView<T> x, Ar
     }
 }
 
-/// <summary>One work item: <c>chunk</c> elements of y.</summary>
-internal readonly struct GatherKernel<T>(IndexedAxis axis, ArrayView<T> x, ArrayView<int> index, ArrayView<T> y, int chunk, int n) : IKernel<T> where T : unmanaged
+/// <summary>As <see cref="SelectKernel{T}"/>, of numbers of 16 bits.</summary>
+internal readonly struct SelectNarrowKernel(IndexedAxis axis, ArrayView<ushort> x, ArrayView<int> index, ArrayView<ushort> y, int chunk, int piece) : IKernel<float>
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Execute<L>(int item) where L : unmanaged, ILane<L, T>
+    public void Execute<L>(int item) where L : unmanaged, ILane<L, float>
+    {
+        var (source, places, destination) = (x, index, y);
+        int pieces = axis.Inner / piece, start = item % pieces * piece;
+        int end = Math.Min(item / pieces * chunk + chunk, axis.Outer * axis.Count);
+        for (int row = item / pieces * chunk; row < end; row++)
+        {
+            int place = L.At(places, row % axis.Count), to = row * axis.Inner + start;
+            int from = (row / axis.Count * axis.Size + place) * axis.Inner + start;
+            bool there = (uint)place < (uint)axis.Size;
+            for (int i = 0; i < piece; i++)
+                L.At(destination, to + i) = there ? L.At(source, from + i) : (ushort)0;
+        }
+    }
+}
+
+/// <summary>One work item: <c>chunk</c> elements of y, of any type.</summary>
+internal readonly struct GatherKernel<T>(IndexedAxis axis, ArrayView<T> x, ArrayView<int> index, ArrayView<T> y, int chunk, int n) : IKernel<float> where T : unmanaged
+{
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void Execute<L>(int item) where L : unmanaged, ILane<L, float>
     {
         var (source, places, destination) = (x, index, y);
         int end = Math.Min(item * chunk + chunk, n), slab = axis.Count * axis.Inner;
@@ -133,7 +157,7 @@ internal readonly struct GatherKernel<T>(IndexedAxis axis, ArrayView<T> x, Array
             int place = L.At(places, i);
             L.At(destination, i) = (uint)place < (uint)axis.Size
                 ? L.At(source, (i / slab * axis.Size + place) * axis.Inner + i % axis.Inner)
-                : L.First(L.Constant(0));
+                : default;
         }
     }
 }

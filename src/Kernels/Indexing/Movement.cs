@@ -5,7 +5,7 @@ namespace TransferEngine.Kernels;
 
 /// <summary>
 /// Copies between strided places: permute, expand, slice, concat, pad, flip and their gradients are all this. Elements are moved, not computed
-/// with, so 4-byte integers travel as floats, bit for bit.
+/// with, so 4-byte integers travel as floats, bit for bit, and numbers of 16 bits as integers, one by one.
 /// </summary>
 internal static class Movement
 {
@@ -24,7 +24,9 @@ internal static class Movement
     public static void Copy(ComputeDevice device, ReadOnlySpan<int> shape, in Slice x, int[] xStrides, in Slice y, int[] yStrides)
     {
         var layout = new StridedLayout(shape, xStrides, yStrides);
-        if (x.Type.Size() == 8)
+        if (x.Type.IsNarrow())
+            CopyNarrow(device, layout, x, y);
+        else if (x.Type.Size() == 8)
             Copy<double>(device, layout, x, y);
         else
             Copy<float>(device, layout, x, y);
@@ -34,7 +36,9 @@ internal static class Movement
     public static void Fill(ComputeDevice device, in Slice y, double value)
     {
         int chunk = device.ChunkOf(y.Length), items = (y.Length + chunk - 1) / chunk;
-        if (y.Type == ElementType.Float64)
+        if (y.Type.IsNarrow())
+            device.Launch<float, FillNarrowKernel>(items, new(y.View<ushort>(), y.Type == ElementType.Float16 ? BitConverter.HalfToUInt16Bits((System.Half)value) : ((BFloat16)value).Bits, chunk, y.Length));
+        else if (y.Type == ElementType.Float64)
             device.Launch<double, FillKernel<double>>(items, new(y.View<double>(), value, chunk, y.Length));
         else
             device.Launch<float, FillKernel<float>>(items, new(y.View<float>(), y.Type == ElementType.Int32 ? BitConverter.Int32BitsToSingle((int)value) : (float)value, chunk, y.Length));
@@ -78,6 +82,16 @@ internal static class Movement
         }
     }
 
+    private static void CopyNarrow(ComputeDevice device, StridedLayout layout, in Slice x, in Slice y)
+    {
+        int n = layout.Count, chunk = device.ChunkOf(n);
+        for (int launch = 0; launch < layout.Outer; launch++)
+        {
+            device.Launch<float, CopyNarrowKernel>((n + chunk - 1) / chunk, new(
+                new(layout), Whole<ushort>(x), x.Offset + layout.OuterOffset(0, launch), layout.Strides(0), Whole<ushort>(y), y.Offset + layout.OuterOffset(1, launch), layout.Strides(1), chunk));
+        }
+    }
+
     private static ArrayView<T> Whole<T>(in Slice slice) where T : unmanaged => slice.Block.View<T>(0, slice.Block.Bytes / Unsafe.SizeOf<T>());
 
     /// <summary>The last axis of more than one element over which neighbours are neighbours in memory, or -1.</summary>
@@ -115,6 +129,26 @@ internal readonly struct StridedCopyKernel<T>(
                 for (int j = 0; j < run; j++)
                     L.At(destination, to + j * sy) = L.At(source, from + j * sx);
             }
+            i += run;
+        }
+    }
+}
+
+/// <summary>As <see cref="StridedCopyKernel{T}"/>, of numbers of 16 bits.</summary>
+internal readonly struct CopyNarrowKernel(
+    RowGrid grid, ArrayView<ushort> x, int xStart, Strides4 xStrides, ArrayView<ushort> y, int yStart, Strides4 yStrides, int chunk) : IKernel<float>
+{
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void Execute<L>(int item) where L : unmanaged, ILane<L, float>
+    {
+        var (source, destination) = (x, y);
+        int sx = xStrides.S3, sy = yStrides.S3, i = item * chunk, end = Math.Min(i + chunk, grid.Count);
+        while (i < end)
+        {
+            int row = i / grid.Inner, column = i - row * grid.Inner, run = Math.Min(grid.Inner - column, end - i);
+            int from = xStart + grid.Start(row, xStrides) + column * sx, to = yStart + grid.Start(row, yStrides) + column * sy;
+            for (int j = 0; j < run; j++)
+                L.At(destination, to + j * sy) = L.At(source, from + j * sx);
             i += run;
         }
     }
@@ -186,5 +220,18 @@ internal readonly struct FillKernel<T>(ArrayView<T> y, T value, int chunk, int n
         int end = Math.Min(item * chunk + chunk, n);
         for (int i = item * chunk; i < end; i += L.Width)
             L.Store(destination, i, end - i, filled);
+    }
+}
+
+/// <summary>As <see cref="FillKernel{T}"/>, of numbers of 16 bits.</summary>
+internal readonly struct FillNarrowKernel(ArrayView<ushort> y, ushort bits, int chunk, int n) : IKernel<float>
+{
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void Execute<L>(int item) where L : unmanaged, ILane<L, float>
+    {
+        var destination = y;
+        int end = Math.Min(item * chunk + chunk, n);
+        for (int i = item * chunk; i < end; i++)
+            L.At(destination, i) = bits;
     }
 }

@@ -19,6 +19,9 @@ internal static unsafe class Direct
     }
 #pragma warning restore CS0649
 
+    /// <summary>How far <see cref="PrefetchAhead"/> looks, in bytes: three pages, which no processor's own prefetcher crosses, and a part of any first-level cache.</summary>
+    private const int Ahead = 12 << 10;
+
     /// <summary>Fails where ILGPU's view has another layout than this code reads.</summary>
     public static void CheckLayout()
     {
@@ -42,6 +45,14 @@ internal static unsafe class Direct
         for (byte* line = (byte*)first; line < last; line += 64)
             Sse.Prefetch0(line);
         Sse.Prefetch0(last);
+    }
+
+    /// <summary>Starts to bring the line that a stream reaches a moment later into the first-level cache; past the end of memory this does nothing.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PrefetchAhead<T>(ref T at) where T : unmanaged
+    {
+        if (Sse.IsSupported)
+            Sse.Prefetch0((byte*)Unsafe.AsPointer(ref at) + Ahead);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

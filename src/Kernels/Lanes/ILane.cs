@@ -21,6 +21,9 @@ internal interface ILane<L, T> where L : unmanaged, ILane<L, T> where T : unmana
     /// <summary>The elements from <paramref name="index"/> on.</summary>
     static abstract L Load(ArrayView<T> view, int index);
 
+    /// <summary>As <see cref="Load(ArrayView{T}, int)"/>, in a loop over a long stretch: has memory some way on brought nearer, which processors themselves do up to the end of a page only.</summary>
+    static abstract L LoadNext(ArrayView<T> view, int index);
+
     /// <summary>As <see cref="Load(ArrayView{T}, int)"/> where only <paramref name="remaining"/> elements (1 or more) may be read; the rest is <paramref name="fill"/>.</summary>
     static abstract L Load(ArrayView<T> view, int index, int remaining, L fill);
 

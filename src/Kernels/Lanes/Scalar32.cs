@@ -15,6 +15,8 @@ internal readonly struct Scalar32(float value) : ILane<Scalar32, float>
 
     public static Scalar32 Load(ArrayView<float> view, int index) => new(view[index]);
 
+    public static Scalar32 LoadNext(ArrayView<float> view, int index) => new(view[index]);
+
     public static Scalar32 Load(ArrayView<float> view, int index, int remaining, Scalar32 fill) => new(view[index]);
 
     public static Scalar32 Gather(ArrayView<float> view, int index, int stride, int remaining) => new(view[index]);

@@ -15,6 +15,8 @@ internal readonly struct Scalar64(double value) : ILane<Scalar64, double>
 
     public static Scalar64 Load(ArrayView<double> view, int index) => new(view[index]);
 
+    public static Scalar64 LoadNext(ArrayView<double> view, int index) => new(view[index]);
+
     public static Scalar64 Load(ArrayView<double> view, int index, int remaining, Scalar64 fill) => new(view[index]);
 
     public static Scalar64 Gather(ArrayView<double> view, int index, int stride, int remaining) => new(view[index]);

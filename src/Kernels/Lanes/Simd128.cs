@@ -23,6 +23,14 @@ internal readonly struct Simd128<T>(Vector128<T> value) : ILane<Simd128<T>, T> w
     public static Simd128<T> Load(ArrayView<T> view, int index) => new(Vector128.LoadUnsafe(ref Direct.At(ref view, index)));
 
     [IntrinsicImplementation, MethodImpl(Inline)]
+    public static Simd128<T> LoadNext(ArrayView<T> view, int index)
+    {
+        ref T first = ref Direct.At(ref view, index);
+        Direct.PrefetchAhead(ref first);
+        return new(Vector128.LoadUnsafe(ref first));
+    }
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
     public static Simd128<T> Load(ArrayView<T> view, int index, int remaining, Simd128<T> fill) =>
         remaining >= Width ? Load(view, index) : LoadTail(ref Direct.At(ref view, index), remaining, fill);
 

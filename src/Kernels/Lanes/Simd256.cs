@@ -23,6 +23,14 @@ internal readonly struct Simd256<T>(Vector256<T> value) : ILane<Simd256<T>, T> w
     public static Simd256<T> Load(ArrayView<T> view, int index) => new(Vector256.LoadUnsafe(ref Direct.At(ref view, index)));
 
     [IntrinsicImplementation, MethodImpl(Inline)]
+    public static Simd256<T> LoadNext(ArrayView<T> view, int index)
+    {
+        ref T first = ref Direct.At(ref view, index);
+        Direct.PrefetchAhead(ref first);
+        return new(Vector256.LoadUnsafe(ref first));
+    }
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
     public static Simd256<T> Load(ArrayView<T> view, int index, int remaining, Simd256<T> fill) =>
         remaining >= Width ? Load(view, index) : LoadTail(ref Direct.At(ref view, index), remaining, fill);
 

@@ -24,6 +24,14 @@ internal readonly struct Simd512<T>(Vector512<T> value) : ILane<Simd512<T>, T> w
     public static Simd512<T> Load(ArrayView<T> view, int index) => new(Vector512.LoadUnsafe(ref Direct.At(ref view, index)));
 
     [IntrinsicImplementation, MethodImpl(Inline)]
+    public static Simd512<T> LoadNext(ArrayView<T> view, int index)
+    {
+        ref T first = ref Direct.At(ref view, index);
+        Direct.PrefetchAhead(ref first);
+        return new(Vector512.LoadUnsafe(ref first));
+    }
+
+    [IntrinsicImplementation, MethodImpl(Inline)]
     public static Simd512<T> Load(ArrayView<T> view, int index, int remaining, Simd512<T> fill) =>
         remaining >= Width ? Load(view, index) : LoadTail(ref Direct.At(ref view, index), remaining, fill);
 

@@ -101,10 +101,10 @@ internal readonly struct RowReductionKernel<T, R>(R reduction, ArrayView<T> x, A
             int j = start;
             for (; j + 4 * L.Width <= end; j += 4 * L.Width)
             {
-                a = R.Combine<L, T>(a, r.Map<L, T>(L.Load(source, at + j), centre));
-                b = R.Combine<L, T>(b, r.Map<L, T>(L.Load(source, at + j + L.Width), centre));
-                c = R.Combine<L, T>(c, r.Map<L, T>(L.Load(source, at + j + 2 * L.Width), centre));
-                d = R.Combine<L, T>(d, r.Map<L, T>(L.Load(source, at + j + 3 * L.Width), centre));
+                a = R.Combine<L, T>(a, r.Map<L, T>(L.LoadNext(source, at + j), centre));
+                b = R.Combine<L, T>(b, r.Map<L, T>(L.LoadNext(source, at + j + L.Width), centre));
+                c = R.Combine<L, T>(c, r.Map<L, T>(L.LoadNext(source, at + j + 2 * L.Width), centre));
+                d = R.Combine<L, T>(d, r.Map<L, T>(L.LoadNext(source, at + j + 3 * L.Width), centre));
             }
             for (; j + L.Width <= end; j += L.Width)
                 a = R.Combine<L, T>(a, r.Map<L, T>(L.Load(source, at + j), centre));

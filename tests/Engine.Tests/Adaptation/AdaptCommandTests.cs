@@ -50,17 +50,18 @@ public sealed class AdaptCommandTests : IDisposable
     }
 
     [Fact]
-    public void Images_in_arrays_are_adapted_to_a_model_that_predict_takes()
+    public void Images_in_arrays_with_labels_of_any_numbers_are_adapted_to_a_model_that_predict_takes()
     {
         foreach (string name in (string[])["source", "target"])
         {
             Directory.CreateDirectory(folder.File(name));
             var images = Tensor.Uniform([40, 1, 12, 12], generator: new Generator(3));
             Npy.Save(Path.Combine(folder.File(name), "features.npy"), images);
-            Npy.Save(Path.Combine(folder.File(name), "labels.npy"), Tensor.From([.. Enumerable.Range(0, 40).Select(i => i % 2)]));
+            Npy.Save(Path.Combine(folder.File(name), "labels.npy"), Tensor.From([.. Enumerable.Range(0, 40).Select(i => i % 2 == 0 ? 1 : 7)]));
         }
-        string model = folder.File("model.safetensors"), json = folder.File("result.json");
-        Assert.Equal(0, Run("adapt", "--method", "dann", "--source", folder.File("source"), "--target", folder.File("target"), "--steps", "2", "--batch-size", "8", "--out", model, "--json", json));
+        string predictions = folder.File("classes.csv"), model = folder.File("model.safetensors"), json = folder.File("result.json");
+        Assert.Equal(0, Run("adapt", "--method", "dann", "--source", folder.File("source"), "--target", folder.File("target"), "--steps", "2", "--batch-size", "8", "--out", model, "--json", json, "--predictions", predictions));
+        Assert.All(File.ReadAllLines(predictions).Skip(1), line => Assert.True(line.EndsWith(",1", StringComparison.Ordinal) || line.EndsWith(",7", StringComparison.Ordinal), line));
         Assert.Contains("transferengine.backbone", Safetensors.Load(model).Metadata.Keys);
         Assert.Equal(2, Read(json).GetProperty("candidates").GetArrayLength());
     }

@@ -9,6 +9,7 @@ public sealed class LayerTests
     {
         { "Linear", new Linear(4, 3), "weight[3, 4] bias[3]" },
         { "Linear without bias", new Linear(4, 3, bias: false), "weight[3, 4]" },
+        { "WeightNormLinear", new WeightNormLinear(4, 3), "weight_g[3, 1] weight_v[3, 4] bias[3]" },
         { "Conv2d", new Conv2d(4, 6, (3, 5), groups: 2), "weight[6, 2, 3, 5] bias[6]" },
         { "ConvTranspose2d", new ConvTranspose2d(4, 6, (3, 5), groups: 2), "weight[4, 3, 3, 5] bias[6]" },
         { "Conv1d", new Conv1d(4, 6, 5, groups: 2), "weight[6, 2, 5] bias[6]" },
@@ -47,6 +48,7 @@ public sealed class LayerTests
         { new SamePad2d((2, 5), (2, 1)), [1, 2, 6, 7], [1, 2, 6, 11] },
         { new MultiheadAttention(6, 2), [3, 4, 6], [3, 4, 6] },
         { new Dropout2d(), [3, 4, 2, 2], [3, 4, 2, 2] },
+        { new WeightNormLinear(6, 2), [3, 4, 6], [3, 4, 2] },
     };
 
     [Theory, MemberData(nameof(Outputs))]
@@ -73,6 +75,26 @@ public sealed class LayerTests
         ];
         Assert.All(pairs, pair => Assert.Equal(pair.Operator(x).ToArray<float>(), pair.Module.Forward(x).ToArray<float>()));
         Assert.Equal("LeakyRelu", Activation.LeakyRelu().ToString());
+    }
+
+    [Fact]
+    public void A_Weight_Normalised_Map_Starts_As_A_Plain_One_And_Takes_Only_Directions_From_Its_Weights()
+    {
+        var x = Tensor.Uniform([5, 4], -1, 1, new(1), type: ElementType.Float64);
+        var plain = new Linear(4, 3, generator: new(2), type: ElementType.Float64);
+        var module = new WeightNormLinear(4, 3, generator: new(2), type: ElementType.Float64);
+        Close(plain.Forward(x), module.Forward(x));
+        module.LoadStateDict(new Dictionary<string, Tensor> { ["weight_g"] = module.Length * 2, ["weight_v"] = module.Direction * 7, ["bias"] = module.Bias! * 2 });
+        Close(plain.Forward(x) * 2, module.Forward(x));
+
+        // Longer v changes nothing, so its gradient has no part along v, and g's gradient is that part: of the plain weight's gradient along the direction.
+        (module.Forward(x) * module.Forward(x)).Sum().Backward();
+        Close(Tensor.Zeros([3], type: ElementType.Float64), (module.Direction.Grad! * module.Direction).Sum([1]));
+        var doubled = new Linear(plain.Weight.Detach() * 2, plain.Bias!.Detach() * 2);
+        (doubled.Forward(x) * doubled.Forward(x)).Sum().Backward();
+        Close((doubled.Weight.Grad! * plain.Weight).Sum([1], keepDim: true) / plain.Weight.Norm(2, [1], keepDim: true), module.Length.Grad!);
+
+        static void Close(Tensor expected, Tensor actual) => Assert.All(expected.ToArray<double>().Zip(actual.ToArray<double>()), pair => Assert.Equal(pair.First, pair.Second, 1e-9));
     }
 
     [Fact]

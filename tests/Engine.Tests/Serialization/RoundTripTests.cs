@@ -23,6 +23,8 @@ public sealed class RoundTripTests : IDisposable
     {
         ElementType.Float32 => MemoryMarshal.AsBytes(tensor.ToArray<float>().AsSpan()).ToArray(),
         ElementType.Float64 => MemoryMarshal.AsBytes(tensor.ToArray<double>().AsSpan()).ToArray(),
+        ElementType.Float16 => MemoryMarshal.AsBytes(tensor.ToArray<Half>().AsSpan()).ToArray(),
+        ElementType.BFloat16 => MemoryMarshal.AsBytes(tensor.ToArray<BFloat16>().AsSpan()).ToArray(),
         _ => MemoryMarshal.AsBytes(tensor.ToArray<int>().AsSpan()).ToArray(),
     };
 
@@ -50,6 +52,32 @@ public sealed class RoundTripTests : IDisposable
         Assert.Equal(["a.safetensors"], Directory.GetFiles(folder.Path).Select(Path.GetFileName));
         Assert.Throws<ArgumentException>(() => Safetensors.Save(path, new Dictionary<string, Tensor> { ["__metadata__"] = Tensor.Scalar(1f) }));
         Assert.Empty(Safetensors.Load(path).Tensors);
+    }
+
+    [Fact]
+    public void Elements_Of_16_Bits_Are_Kept_Where_Asked()
+    {
+        var tensors = new Dictionary<string, Tensor>
+        {
+            ["half"] = Tensor.From([0.1f, float.NaN, 1e9f], [3]).To(ElementType.Float16),
+            ["brief"] = Tensor.From([0.1f, -2, 1e9f], [3, 1]).To(ElementType.BFloat16),
+            ["wide"] = Tensor.Scalar(2.0),
+            ["single"] = Tensor.Scalar(3f),
+        };
+        string path = folder.File("narrow.safetensors");
+        Safetensors.Save(path, tensors);
+        var kept = Safetensors.Load(path, keepHalf: true).Tensors;
+        var widened = Safetensors.Load(path).Tensors;
+        foreach (var (name, tensor) in tensors)
+        {
+            Same(tensor, kept[name]);
+            Same(name == "wide" ? tensor : tensor.To(ElementType.Float32), widened[name]);
+        }
+        Npy.Save(folder.File("half.npy"), tensors["half"]);
+        Same(tensors["half"], Npy.Load(folder.File("half.npy"), keepHalf: true));
+        Same(tensors["half"].To(ElementType.Float32), Npy.Load(folder.File("half.npy")));
+        Assert.Throws<ElementTypeException>(() => Npy.Save(folder.File("brief.npy"), tensors["brief"]));
+        Assert.False(File.Exists(folder.File("brief.npy")));
     }
 
     [Theory]

@@ -179,6 +179,36 @@ public class DeviceTests
         Assert.Equal(1, Tensor.Ones([1]).Item());
     }
 
+    [SkippableFact]
+    public async Task A_device_warms_up_and_works_meanwhile()
+    {
+        Assert.Equal(0, await Device.Cpu.WarmUpAsync());
+        string folder = Path.Combine(Path.GetTempPath(), $"warm-{Guid.NewGuid():N}");
+        double Step(Device device)
+        {
+            var x = Tensor.From([1f, 2, 3], device);
+            x.RequiresGrad = true;
+            (x.Exp() * x).Sum().Backward();
+            return x.Grad!.Sum().Item();
+        }
+        try
+        {
+            using (var first = new Device(TestDevices.OpenAnew("opencl")) { KernelCacheFolder = folder })
+            {
+                Step(first);
+                Assert.True(first.Compute.KernelCounts.Translated > 2);
+            }
+            using var second = new Device(TestDevices.OpenAnew("opencl")) { KernelCacheFolder = folder };
+            var warming = second.WarmUpAsync();
+            Assert.Equal(Math.E * 2 + Math.Exp(2) * 3 + Math.Exp(3) * 4, Step(second), 1e-4);
+            Assert.Equal((0, await warming), second.Compute.KernelCounts); // each was loaded once, by whoever came first
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     [Fact]
     public void What_only_cards_heed_is_kept_and_checked()
     {

@@ -107,7 +107,7 @@ public sealed class KernelCacheTests : IDisposable
         Assert.Equal((1, 0), Run(out float[] first));
         Assert.Equal((0, 1), Run(out float[] second));
         Assert.Equal(first, second);
-        string file = Assert.Single(Directory.GetFiles(folder));
+        string file = Assert.Single(Directory.GetFiles(folder, "*.kernel"));
         File.WriteAllText(file, File.ReadAllText(file)[..100]);
         Assert.Equal((1, 0), Run(out float[] third));
         Assert.Equal((0, 1), Run(out _));
@@ -119,7 +119,7 @@ public sealed class KernelCacheTests : IDisposable
     public void A_text_that_the_driver_refuses_is_translated_anew()
     {
         Run(out float[] want);
-        string file = Assert.Single(Directory.GetFiles(folder)), key = File.ReadAllText(file).Split('\n')[2];
+        string file = Assert.Single(Directory.GetFiles(folder, "*.kernel")), key = File.ReadAllText(file).Split('\n')[2];
         new KernelCache(folder).Store(key, new("this is no program", 0, false));
         Assert.Equal((1, 0), Run(out float[] got));
         Assert.Equal((0, 1), Run(out _));

@@ -60,6 +60,19 @@ public class WorkerTeamTests
         Parallel.For(0, 200, _ => AssertStillWorks(team));
     }
 
+    [Fact]
+    public void Launches_That_Some_Workers_Miss_Are_Done_Whole()
+    {
+        // Far more threads than cores and launches of a moment: most workers come too late for most of them, and none may touch one that is over.
+        using var team = new WorkerTeam(4 * Environment.ProcessorCount);
+        var work = new Count(new int[64]);
+        for (int round = 1; round <= 2_000; round++)
+        {
+            team.Run(64, ref work);
+            Assert.All(work.Done, done => Assert.Equal(round, done));
+        }
+    }
+
     private static void AssertStillWorks(WorkerTeam team)
     {
         var work = new Count(new int[100]);

@@ -12,6 +12,10 @@ internal static class Data
             device.CopyIn<double>(values, slice);
         else if (type == ElementType.Int32)
             device.CopyIn<int>([.. values.Select(v => (int)v)], slice);
+        else if (type == ElementType.Float16)
+            device.CopyIn<Half>([.. values.Select(v => (Half)v)], slice);
+        else if (type == ElementType.BFloat16)
+            device.CopyIn<BFloat16>([.. values.Select(v => (BFloat16)v)], slice);
         else
             device.CopyIn<float>([.. values.Select(v => (float)v)], slice);
         return slice;
@@ -24,12 +28,14 @@ internal static class Data
         return slice;
     }
 
-    public static double[] Read(ComputeDevice device, Slice slice)
+    public static double[] Read(ComputeDevice device, Slice slice) => slice.Type switch
     {
-        if (slice.Type == ElementType.Float64)
-            return Read<double>(device, slice);
-        return slice.Type == ElementType.Int32 ? [.. Read<int>(device, slice).Select(v => (double)v)] : [.. Read<float>(device, slice).Select(v => (double)v)];
-    }
+        ElementType.Float64 => Read<double>(device, slice),
+        ElementType.Int32 => [.. Read<int>(device, slice).Select(v => (double)v)],
+        ElementType.Float16 => [.. Read<Half>(device, slice).Select(v => (double)v)],
+        ElementType.BFloat16 => [.. Read<BFloat16>(device, slice).Select(v => (double)v)],
+        _ => [.. Read<float>(device, slice).Select(v => (double)v)],
+    };
 
     private static T[] Read<T>(ComputeDevice device, Slice slice) where T : unmanaged
     {

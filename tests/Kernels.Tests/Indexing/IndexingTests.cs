@@ -47,7 +47,7 @@ public class IndexingTests
     public void One_hot_has_one_in_each_row_whose_index_is_in_range(string name)
     {
         var device = TestDevices.Get(name);
-        foreach (var type in Enum.GetValues<ElementType>())
+        foreach (var type in Enum.GetValues<ElementType>().Where(type => !type.IsNarrow()))
         {
             var y = Data.New(device, [.. Enumerable.Repeat(7.0, 12)], type);
             Indexing.OneHot(device, Data.New(device, 2, -1, 0, 3), 3, y);

@@ -43,7 +43,7 @@ public class MovementTests
         int n = shape.Aggregate(1, (a, b) => a * b);
         int[] places = [.. Enumerable.Range(0, n).Select(i => Place(i, shape, strides))];
         int length = start + (n == 0 ? 1 : places.Max()) + 1;
-        double[] values = [.. Enumerable.Range(0, length).Select(i => (double)(i + 1))];
+        double[] values = [.. Enumerable.Range(0, length).Select(i => (type.IsNarrow() ? i % 127 : i) + 1.0)];
         var x = Data.New(device, values, type);
         var y = Data.New(device, new double[n], type);
         Movement.CopyStrided(device, shape, x with { Offset = start }, strides, y);

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using TransferEngine.Modules;
@@ -101,14 +100,7 @@ public sealed class ShippedWeights : IDisposable
 
     private static string Shorten(string? fingerprint) => fingerprint is null ? "nothing" : fingerprint[..Math.Min(16, fingerprint.Length)];
 
-    private static bool Differs(Tensor a, Tensor b) => a.ElementType != b.ElementType || a.Shape != b.Shape || !Bits(a).SequenceEqual(Bits(b));
-
-    private static ReadOnlySpan<byte> Bits(Tensor tensor) => tensor.ElementType switch
-    {
-        ElementType.Float64 => MemoryMarshal.AsBytes(tensor.ToArray<double>().AsSpan()),
-        ElementType.Float32 => MemoryMarshal.AsBytes(tensor.ToArray<float>().AsSpan()),
-        _ => MemoryMarshal.AsBytes(tensor.ToArray<int>().AsSpan()),
-    };
+    private static bool Differs(Tensor a, Tensor b) => a.ElementType != b.ElementType || a.Shape != b.Shape || !StoredElements.Bytes(a).SequenceEqual(StoredElements.Bytes(b));
 
     private static string FingerprintOf(IEnumerable<(string Name, Tensor Tensor)> state)
     {
@@ -117,7 +109,7 @@ public sealed class ShippedWeights : IDisposable
         {
             // The lengths keep two different states from giving the same text.
             hash.AppendData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{name.Length}:{name} {tensor.ElementType}{tensor.Shape}\n")));
-            hash.AppendData(Bits(tensor));
+            hash.AppendData(StoredElements.Bytes(tensor));
         }
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
