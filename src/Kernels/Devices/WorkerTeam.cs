@@ -15,10 +15,11 @@ internal sealed unsafe class WorkerTeam : IDisposable
 {
     private const int SpinsBeforeSleep = 2_000;
 
-    /// <summary>Of <see cref="joined"/>: no launch may be joined.</summary>
-    private const int Closed = int.MinValue;
+    /// <summary>Bits beside the number of workers in <see cref="joined"/>: the launch may not be joined any more; the caller sleeps until the last of them leaves.</summary>
+    private const int Closed = int.MinValue, Awaited = 1 << 30;
 
     private readonly Lock gate = new();
+    private readonly SemaphoreSlim lastLeft = new(0);
     private Worker[] workers = [];
     private int generation;
     private Stretch[] stretches = new Stretch[1];
@@ -76,9 +77,7 @@ internal sealed unsafe class WorkerTeam : IDisposable
                 worker.Wake();
             Take(0);
             Interlocked.Or(ref joined, Closed);
-            var spinner = new SpinWait();
-            while (Volatile.Read(ref joined) != Closed)
-                spinner.SpinOnce(sleep1Threshold: -1);
+            AwaitWorkers();
             if (failure is not null)
                 ExceptionDispatchInfo.Throw(failure);
         }
@@ -114,6 +113,20 @@ internal sealed unsafe class WorkerTeam : IDisposable
             foreach (ref var stretch in stretches.AsSpan())
                 Volatile.Write(ref stretch.Next, stretch.End);
         }
+    }
+
+    /// <summary>Returns once no worker is in the closed launch. A long wait is for one whom the system has taken its core: asleep, the caller leaves it its own.</summary>
+    private void AwaitWorkers()
+    {
+        for (int spins = 0; spins < SpinsBeforeSleep; spins++)
+        {
+            if (Volatile.Read(ref joined) == Closed)
+                return;
+            Thread.SpinWait(8);
+        }
+        if (Interlocked.Or(ref joined, Awaited) != Closed)
+            lastLeft.Wait();
+        Volatile.Write(ref joined, Closed);
     }
 
     private void Start(int count)
@@ -161,7 +174,8 @@ internal sealed unsafe class WorkerTeam : IDisposable
             if (!TryJoin())
                 continue;
             Take(own);
-            Interlocked.Decrement(ref joined);
+            if (Interlocked.Decrement(ref joined) == (Closed | Awaited))
+                lastLeft.Release();
         }
     }
 
