@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Threading.Channels;
 using TransferEngine.Data.Transforms;
+using TransferEngine.Kernels;
 
 namespace TransferEngine.Data;
 
@@ -19,7 +20,9 @@ public sealed record DataLoaderSettings
     /// <summary>Whether a last batch of fewer rows is left out.</summary>
     public bool DropLast { get; init; }
 
-    /// <summary>Batches that a background thread reads ahead; 0 reads each when it is asked for.</summary>
+    /// <summary>
+    /// Batches that a background thread reads ahead, and copies to the device beside its other work (<see cref="Device.AllowAsynchronousCopies"/>); 0 reads each when it is asked for.
+    /// </summary>
     public int Prefetch { get; init; }
 
     /// <summary>What becomes of each row's input, if anything; what it draws depends on <see cref="Seed"/>, the number of the pass and the row alone.</summary>
@@ -146,15 +149,18 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
     private IEnumerator<Batch> Prefetched(int[] order, int epoch)
     {
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(Settings.Cancellation);
-        var channel = Channel.CreateBounded<Batch>(Settings.Prefetch);
+        var channel = Channel.CreateBounded<(Batch Batch, Shipment? Shipment)>(Settings.Prefetch);
         var reader = Task.Run(() => Fill(order, epoch, channel.Writer, ended.Token));
         try
         {
             // An error of the reader surfaces here, after the batches before it.
             while (channel.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
             {
-                while (channel.Reader.TryRead(out var batch))
-                    yield return batch;
+                while (channel.Reader.TryRead(out var read))
+                {
+                    read.Shipment?.Arrive();
+                    yield return read.Batch;
+                }
             }
         }
         finally
@@ -162,20 +168,37 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
             ended.Cancel();
             reader.Wait();
             while (channel.Reader.TryRead(out var unread))
-                unread.Dispose();
+                unread.Batch.Dispose();
         }
     }
 
-    private async Task Fill(int[] order, int epoch, ChannelWriter<Batch> writer, CancellationToken ended)
+    /// <summary>Reads a batch whose copies to the device may be under way yet.</summary>
+    private (Batch, Shipment?) ReadAhead(int[] order, int epoch, int batch, CancellationToken ended)
+    {
+        var shipment = device.Compute.BeginShipment();
+        try
+        {
+            var read = Read(order, epoch, batch, ended);
+            shipment?.End();
+            return (read, shipment);
+        }
+        catch
+        {
+            shipment?.Dispose();
+            throw;
+        }
+    }
+
+    private async Task Fill(int[] order, int epoch, ChannelWriter<(Batch, Shipment?)> writer, CancellationToken ended)
     {
         try
         {
             for (int batch = 0; batch < Count; batch++)
             {
-                var read = Read(order, epoch, batch, ended);
+                var (read, shipment) = ReadAhead(order, epoch, batch, ended);
                 try
                 {
-                    await writer.WriteAsync(read, ended).ConfigureAwait(false);
+                    await writer.WriteAsync((read, shipment), ended).ConfigureAwait(false);
                 }
                 catch (OperationCanceledException)
                 {

@@ -28,8 +28,28 @@ public static class GradientClipping
         norm = Math.Sqrt(norm);
         double scale = maxNorm / (norm + 1e-6);
         if (scale < 1 || double.IsNaN(scale))
-            Apply(gradients, new Affine(scale, 0));
+            Apply(gradients, (device, slice) => Elementwise.Map(device, new Affine(scale, 0), slice, slice));
         return norm;
+    }
+
+    /// <summary>
+    /// As <see cref="ByNorm"/>, without the host waiting where all gradients are on one CUDA or OpenCL device: the factor is computed there, in their own type.
+    /// </summary>
+    internal static void ToNorm(IEnumerable<Tensor> parameters, double maxNorm)
+    {
+        Tensor[] gradients = Gradients(parameters);
+        if (gradients.Length == 0 || gradients[0].Device.Compute.IsDirect || Array.Exists(gradients, g => g.Device != gradients[0].Device || g.ElementType != gradients[0].ElementType))
+        {
+            ByNorm(parameters, maxNorm);
+            return;
+        }
+        using (new NoGrad())
+        using (new TensorScope())
+        {
+            var norm = Tensor.Stack([.. gradients.Select(g => (g * g).Sum())]).Sum().Sqrt();
+            var scale = (maxNorm / (norm + 1e-6)).Clamp(0, 1);
+            Apply(gradients, (device, slice) => Elementwise.Zip(device, default(Multiply), [slice.Length], slice, [1], scale.Slice, [0], slice));
+        }
     }
 
     /// <summary>Bounds each element of the gradients to -bound to bound.</summary>
@@ -38,7 +58,7 @@ public static class GradientClipping
     public static void ByValue(IEnumerable<Tensor> parameters, double bound)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bound);
-        Apply(Gradients(parameters), new Bound(bound));
+        Apply(Gradients(parameters), (device, slice) => Elementwise.Map(device, new Bound(bound), slice, slice));
     }
 
     private static Tensor[] Gradients(IEnumerable<Tensor> parameters)
@@ -47,18 +67,18 @@ public static class GradientClipping
         return [.. parameters.Select(parameter => parameter.Grad).OfType<Tensor>()];
     }
 
-    private static void Apply<F>(Tensor[] gradients, F function) where F : struct, IUnary
+    private static void Apply(Tensor[] gradients, Action<ComputeDevice, Slice> change)
     {
         foreach (var gradient in gradients)
         {
             if (gradient.IsContiguous)
             {
-                Elementwise.Map(gradient.Device.Compute, function, gradient.Slice, gradient.Slice);
+                change(gradient.Device.Compute, gradient.Slice);
             }
             else
             {
                 using var dense = gradient.ContiguousAlias();
-                Elementwise.Map(gradient.Device.Compute, function, dense.Slice, dense.Slice);
+                change(gradient.Device.Compute, dense.Slice);
                 Movement.CopyInto(gradient.Device.Compute, gradient.Shape.Span, dense.Slice, gradient.Slice, gradient.Strides);
             }
             gradient.Storage.Version++;

@@ -92,6 +92,17 @@ public sealed class Device : IDisposable
     }
 
     /// <summary>
+    /// Whether the host goes on while numbers are copied to the device: they are put into memory of the host that the driver reads from later, page-locked on CUDA, and what a
+    /// <see cref="Data.DataLoader"/> reads ahead is copied on a stream of its own beside the device's other work. True at first on OpenCL; false on CUDA, as it has run
+    /// on no card yet; on the CPU without effect.
+    /// </summary>
+    public bool AllowAsynchronousCopies
+    {
+        get => Compute.AllowAsynchronousCopies;
+        set => Compute.AllowAsynchronousCopies = value;
+    }
+
+    /// <summary>
     /// The folder in which translated kernels are kept, so that the next process need not translate them again; null for nowhere. At first the folder that the environment
     /// variable <c>TRANSFERENGINE_KERNEL_CACHE</c> names, nowhere if it says <c>off</c>, else <c>TransferEngine/kernels</c> in the user's folder for local data. A file holds
     /// one kernel for one device, driver and version of this library; damaged files are replaced, files unused for 60 days deleted. On the CPU always null, and without effect.

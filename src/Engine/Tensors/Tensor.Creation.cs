@@ -190,7 +190,14 @@ public sealed partial class Tensor
         _ => From(Array.ConvertAll(values, v => (int)v), shape, device),
     };
 
-    private void Send<T>(Tensor y) where T : unmanaged => y.Device.Compute.CopyIn<T>(ToArray<T>(), y.Slice);
+    private unsafe void Send<T>(Tensor y) where T : unmanaged
+    {
+        if (Device.Compute.IsDirect && IsContiguous)
+            y.Device.Compute.CopyIn(new ReadOnlySpan<T>(Slice.Pointer<T>(), Elements), y.Slice);
+        else
+            y.Device.Compute.CopyIn<T>(ToArray<T>(), y.Slice);
+        GC.KeepAlive(this);
+    }
 
     /// <summary>Writes one value everywhere, outside any graph; for new contiguous tensors.</summary>
     internal void Write(double value) => Movement.Fill(Device.Compute, Slice, value);

@@ -159,7 +159,7 @@ public partial class Trainer<TBatch>
         if (Settings.ClipValue is { } value)
             GradientClipping.ByValue(Optimizer.Groups.SelectMany(its => its.Parameters), value);
         if (Settings.ClipNorm is { } norm)
-            GradientClipping.ByNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
+            GradientClipping.ToNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
         Optimizer.Step();
     }
 

@@ -9,6 +9,7 @@ internal sealed partial class ComputeDevice
     /// <summary>Elements of one work item of an element-wise kernel on the CPU: long enough to hide the hand-over, short enough to stay in the first cache.</summary>
     private const int DirectChunk = 8192;
 
+    private readonly Lock launchGate = new();
     private long launches;
     private Type? latest;
 
@@ -105,9 +106,12 @@ internal sealed partial class ComputeDevice
     private void Guarded<TIndex, K>(Type type, Action<AcceleratorStream, TIndex, K> launch, TIndex items, in K kernel) where K : struct
     {
         latest = type;
+        Shipment.Of(this)?.Arrive();
         try
         {
-            launch(accelerator!.DefaultStream, items, kernel);
+            // OpenCL keeps the arguments in the kernel until it is queued: another thread's must not come in between.
+            lock (launchGate)
+                launch(LaunchStream, items, kernel);
         }
         catch (Exception e) when (e is AcceleratorException or ArgumentException)
         {
@@ -118,6 +122,7 @@ internal sealed partial class ComputeDevice
     /// <summary>Waits for the device, and says which kernel was launched last if one failed as it ran.</summary>
     private void Finish(Action<Accelerator> wait)
     {
+        Interlocked.Increment(ref waits);
         try
         {
             wait(accelerator!);

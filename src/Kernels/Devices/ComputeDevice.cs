@@ -12,7 +12,7 @@ namespace TransferEngine.Kernels;
 internal sealed record DeviceDescription(DeviceKind Kind, int Index, string Name, long MemoryBytes, bool IsGraphicsProcessor, int Units);
 
 /// <summary>
-/// An open device: its memory pool, its launches (in the file Launching) and its copies. Work on one device runs in the order in which it was asked for.
+/// An open device: its memory pool, its launches (in the file Launching) and its copies (in Copying). Work on one device runs in the order in which it was asked for.
 /// The CPU is served directly, without ILGPU's context or compiler; <see cref="OpenEmulator"/> opens ILGPU's own CPU accelerator, for tests.
 /// </summary>
 internal sealed partial class ComputeDevice : IBlockSource, IDisposable
@@ -33,6 +33,7 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
             team = new WorkerTeam(Environment.ProcessorCount);
         }
         Memory = new MemoryPool(this, description.Name);
+        AllowAsynchronousCopies = Kind == DeviceKind.OpenCL;
     }
 
     public DeviceDescription Description { get; }
@@ -135,60 +136,6 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
         }
     }
 
-    public void Synchronize()
-    {
-        if (accelerator is not null)
-            Finish(static device => device.Synchronize());
-    }
-
-    public unsafe void CopyIn<T>(ReadOnlySpan<T> source, Slice destination) where T : unmanaged
-    {
-        if (source.IsEmpty)
-            return;
-        if (LaunchRecord.Current is { } record)
-        {
-            record.Run(this, new RecordedCopyIn<T>(source.ToArray(), destination));
-            return;
-        }
-        if (IsDirect)
-            source.CopyTo(new Span<T>(destination.Pointer<T>(), source.Length));
-        else
-            destination.View<T>().CopyFromCPU(accelerator!.DefaultStream, source);
-    }
-
-    public unsafe void CopyOut<T>(Slice source, Span<T> destination) where T : unmanaged
-    {
-        if (destination.IsEmpty)
-            return;
-        LaunchRecord.Refuse($"Reading {destination.Length:N0} element(s) of {source.Block.Label ?? "a tensor"}");
-        if (IsDirect)
-        {
-            new Span<T>(source.Pointer<T>(), destination.Length).CopyTo(destination);
-            return;
-        }
-        source.View<T>().CopyToCPU(accelerator!.DefaultStream, destination);
-        Finish(static device => device.DefaultStream.Synchronize());
-    }
-
-    /// <summary>Copies the bytes of one slice into another of the same type and length on this device.</summary>
-    public unsafe void CopyWithin(Slice source, Slice destination)
-    {
-        long bytes = (long)source.Length * source.Type.Size();
-        if (bytes == 0)
-            return;
-        if (LaunchRecord.Current is { } record)
-        {
-            record.Run(this, new RecordedCopyWithin(source, destination));
-            return;
-        }
-        if (IsDirect)
-            Buffer.MemoryCopy(source.Pointer<byte>() + source.Offset * (source.Type.Size() - 1L), destination.Pointer<byte>() + destination.Offset * (destination.Type.Size() - 1L), bytes, bytes);
-        else
-            Bytes(source, bytes).CopyTo(accelerator!.DefaultStream, Bytes(destination, bytes));
-
-        static ArrayView<byte> Bytes(Slice slice, long count) => slice.Block.View<byte>(slice.Offset * (long)slice.Type.Size(), count);
-    }
-
     public void Dispose()
     {
         try
@@ -199,6 +146,9 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
         {
             // What failed was reported, or would have been, where its results were asked for; the device is closed all the same.
         }
+        IsClosed = true;
+        launchCopies?.Dispose();
+        ownCopies?.Dispose();
         Memory.Dispose();
         team?.Dispose();
         Loader?.Dispose();

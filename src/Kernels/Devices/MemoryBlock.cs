@@ -29,6 +29,9 @@ internal sealed class MemoryBlock(nint address, MemoryBuffer? buffer, long bytes
     /// <summary>Whether the host has written into a block of an arena.</summary>
     public bool IsTable { get; set; }
 
+    /// <summary>What copied into the block while the device did other work: whoever is handed the block next must find that done.</summary>
+    public Shipment? Shipment { get; set; }
+
     /// <summary>The next block in the pool's list of those handed out.</summary>
     public MemoryBlock? Next { get; private set; }
 

@@ -64,6 +64,8 @@ internal sealed class MemoryPool(IBlockSource source, string device) : IDisposab
 
     public void Return(MemoryBlock block)
     {
+        block.Shipment?.Arrive();
+        block.Shipment = null;
         if (block.Arena is { } arena && arena.TryReturn(block))
             return;
         lock (gate)

@@ -1,3 +1,5 @@
+using TransferEngine.Tests;
+
 namespace TransferEngine.Engine.Tests;
 
 /// <summary>Trajectories on a quadratic against the formulas in double, state that resumes, and what is refused.</summary>
@@ -109,6 +111,40 @@ public class OptimizerTests
         Assert.Contains("computed", Assert.Throws<ArgumentException>(() => new Sgd([p * 2])).Message, StringComparison.Ordinal);
         Assert.Contains("Nesterov", Assert.Throws<ArgumentException>(() => new Sgd([p], nesterov: true)).Message, StringComparison.Ordinal);
         Assert.Contains("missing", Assert.Throws<ArgumentException>(() => new Sgd([p]).LoadStateDict(new Dictionary<string, Tensor>())).Message, StringComparison.Ordinal);
+    }
+
+    [SkippableTheory]
+    [InlineData(5)]
+    [InlineData(1000)]
+    [InlineData(double.NaN)]
+    public void Clipping_on_a_device_scales_as_on_the_host_and_waits_for_nothing(double bound)
+    {
+        var device = EngineDevices.Get("opencl");
+        float[][] Clipped(Action<IEnumerable<Tensor>, double> clip)
+        {
+            var parameters = new[] { new[] { 3f, -4, 12 }, [84f] }.Select(values => Tensor.From(values, device)).ToArray();
+            foreach (var parameter in parameters)
+            {
+                parameter.RequiresGrad = true;
+                (parameter * parameter * (double.IsNaN(bound) ? double.NaN : 0.5)).Sum().Backward();
+            }
+            clip(parameters, double.IsNaN(bound) ? 1 : bound);
+            return [.. parameters.Select(parameter => parameter.Grad!.ToArray<float>())];
+        }
+        var want = Clipped((parameters, most) => GradientClipping.ByNorm(parameters, most));
+        long waits = 0;
+        var got = Clipped((parameters, most) =>
+        {
+            waits = device.Compute.Waits;
+            GradientClipping.ToNorm(parameters, most);
+            waits = device.Compute.Waits - waits;
+        });
+        Assert.Equal(0, waits);
+        foreach (var (a, b) in want.Zip(got))
+            Assert.All(a.Zip(b), pair => Assert.Equal(pair.First, pair.Second, Math.Abs(pair.First) * 1e-6 + (double.IsNaN(pair.First) ? 1 : 0)));
+        Assert.Equal(double.IsNaN(bound), float.IsNaN(got[0][0]));
+        if (bound == 1000)
+            Assert.Equal([[3f, -4, 12], [84f]], got);
     }
 
     [Fact]

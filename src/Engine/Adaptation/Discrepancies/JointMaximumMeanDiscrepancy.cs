@@ -6,7 +6,7 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Long et al., Deep Transfer Learning with Joint Adaptation Networks, ICML 2017, equation 6; there each layer's kernel is a Gaussian whose bandwidth is
-/// the median squared distance, as it is here by default (the median waits for the device; <see cref="BandwidthRule.Mean"/> doesn't). The paper also
+/// the median squared distance, as it is here by default. The paper also
 /// gives the linear-time form (equation 7) and an adversarial one, which is not built here. Batches may be of two sizes, but for the linear-time forms.
 /// </remarks>
 public sealed class JointMaximumMeanDiscrepancy : WeightedMethod

@@ -34,10 +34,10 @@ public enum BandwidthRule
     /// <summary>The sum of the squared distances of all pairs over (n + m)², pairs of a row with itself counted: tllib's.</summary>
     MeanWithDiagonal,
 
-    /// <summary>The median squared distance over all pairs of different rows of both domains: Gretton et al. 2012, section 8. Taken on the host, which waits for the device.</summary>
+    /// <summary>The median squared distance over all pairs of different rows of both domains: Gretton et al. 2012, section 8.</summary>
     Median,
 
-    /// <summary>The median squared distance over the source's n² pairs, pairs of a row with itself counted: pytorch-adapt's and skada's. Taken on the host, which waits for the device.</summary>
+    /// <summary>The median squared distance over the source's n² pairs, pairs of a row with itself counted: pytorch-adapt's and skada's.</summary>
     SourceMedian,
 }
 
@@ -121,7 +121,7 @@ public abstract class RadialKernel : SampleKernel
     /// <returns>The distances' shape.</returns>
     protected abstract Tensor Of(Tensor squaredDistances, Tensor bandwidths);
 
-    /// <summary>The bandwidths f_u b, [K], on the device: unless a median is wanted, nothing waits for them.</summary>
+    /// <summary>The bandwidths f_u b, [K], on the device: nothing waits for them.</summary>
     internal Tensor Bandwidths(Tensor distances, int sourceRows)
     {
         using (new NoGrad())
@@ -132,8 +132,8 @@ public abstract class RadialKernel : SampleKernel
             {
                 BandwidthRule.Mean => distances.Sum() / Math.Max(1, rows * (rows - 1)),
                 BandwidthRule.MeanWithDiagonal => distances.Mean(),
-                BandwidthRule.SourceMedian => Median(distances.Narrow(0, 0, sourceRows).Narrow(1, 0, sourceRows), distances, ownPairs: true),
-                _ => Median(distances, distances, ownPairs: false),
+                BandwidthRule.SourceMedian => Median(distances.Narrow(0, 0, sourceRows).Narrow(1, 0, sourceRows), ownPairs: true),
+                _ => Median(distances, ownPairs: false),
             });
         }
     }
@@ -168,15 +168,16 @@ public abstract class RadialKernel : SampleKernel
         return found is null ? factors : factors * (found + 1e-30);
     }
 
-    /// <summary>The lower median, as PyTorch's.</summary>
-    private static Tensor Median(Tensor distances, Tensor like, bool ownPairs)
+    /// <summary>The lower median of all distances, or of one for each pair of different rows, as PyTorch's; on the device.</summary>
+    private static Tensor Median(Tensor distances, bool ownPairs)
     {
         int rows = distances.Shape[0];
-        using var wide = distances.Detach().To(ElementType.Float64);
-        double[] all = wide.ToArray<double>();
+        var all = distances.Detach().Reshape(-1);
         if (!ownPairs)
-            all = [.. Enumerable.Range(0, rows).SelectMany(i => new ArraySegment<double>(all, i * rows, i))];
-        Array.Sort(all);
-        return Tensor.FromDoubles([all.Length == 0 ? 0 : all[(all.Length - 1) / 2]], [], like.Device, like.ElementType);
+        {
+            int[] below = [.. Enumerable.Range(0, rows).SelectMany(i => Enumerable.Range(i * rows, i))];
+            all = all.IndexSelect(0, Tensor.From(below, distances.Device));
+        }
+        return all.Elements == 0 ? Tensor.Zeros([], distances.Device, distances.ElementType) : all.Sort().Values.Narrow(0, (all.Elements - 1) / 2, 1).Reshape([]);
     }
 }
