@@ -103,6 +103,16 @@ public sealed class Device : IDisposable
     }
 
     /// <summary>
+    /// Whether a <see cref="Training.CapturedStep"/> is replayed by graphs of the CUDA driver, one for each stretch of launches between random draws, in place of launch by launch.
+    /// False at first, as it has run on no card yet; elsewhere without effect.
+    /// </summary>
+    public bool AllowGraphs
+    {
+        get => Compute.AllowGraphs;
+        set => Compute.AllowGraphs = value;
+    }
+
+    /// <summary>
     /// The folder in which translated kernels are kept, so that the next process need not translate them again; null for nowhere. At first the folder that the environment
     /// variable <c>TRANSFERENGINE_KERNEL_CACHE</c> names, nowhere if it says <c>off</c>, else <c>TransferEngine/kernels</c> in the user's folder for local data. A file holds
     /// one kernel for one device, driver and version of this library; damaged files are replaced, files unused for 60 days deleted. On the CPU always null, and without effect.

@@ -19,9 +19,6 @@ internal sealed partial class ComputeDevice
     /// <summary>Whether the device was disposed of.</summary>
     public bool IsClosed { get; private set; }
 
-    /// <summary>The stream that launches go to.</summary>
-    internal AcceleratorStream LaunchStream => accelerator!.DefaultStream;
-
     private StagedCopies? LaunchCopies => Copies(ref launchCopies, static its => its.DefaultStream);
 
     /// <summary>

@@ -12,6 +12,7 @@ internal sealed class LaunchRecord(ComputeDevice device) : IDisposable
 
     private readonly List<RecordedWork> works = [];
     private readonly List<RecordedDraw> draws = [];
+    private LaunchGraphs? graphs;
     private int workPlace, drawPlace;
 
     /// <summary>The record that this thread's launches enter; null where they just run, and inside of launches.</summary>
@@ -92,17 +93,36 @@ internal sealed class LaunchRecord(ComputeDevice device) : IDisposable
         return draw.State;
     }
 
-    /// <summary>Runs all launches again, in order, with new random numbers. Allocates nothing.</summary>
+    /// <summary>Runs all launches again, in order, with new random numbers. Allocates nothing, but the first time by graphs, which makes them.</summary>
     public void Replay()
     {
+        if (device.AllowGraphs && device.GraphCalls is { } calls)
+            graphs ??= new(device, calls, works);
+        else
+            DropGraphs();
         foreach (var draw in draws)
             draw.Take();
+        if (graphs is not null)
+        {
+            graphs.Launch();
+            return;
+        }
         foreach (var work in works)
             work.Run(device);
     }
 
     /// <summary>Lets the memory go.</summary>
-    public void Dispose() => Arena.Close();
+    public void Dispose()
+    {
+        DropGraphs();
+        Arena.Close();
+    }
+
+    private void DropGraphs()
+    {
+        graphs?.Dispose();
+        graphs = null;
+    }
 
     private static CaptureException Differs(string how) => new(
         $"The step differs from the one before: {how}. A number of the host that changes from step to step would stay what it was: hand it in as an input tensor, or don't capture.");

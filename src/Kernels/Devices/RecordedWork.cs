@@ -8,6 +8,12 @@ internal abstract class RecordedWork
     /// <summary>What it is, for messages: the kernel and its functions.</summary>
     public abstract string Name { get; }
 
+    /// <summary>Whether each run asks the device for the same with the same arguments, and for nothing of the host's memory: what a graph can hold.</summary>
+    public virtual bool IsFixed => true;
+
+    /// <summary>The kernels that it launches.</summary>
+    public virtual int Launches => 1;
+
     public abstract void Run(ComputeDevice device);
 
     /// <summary>Whether other work is the same to the last argument.</summary>
@@ -32,6 +38,8 @@ internal sealed class RecordedDrawing<T, K>(int items, K kernel, RecordedDraw dr
     private readonly int items = items;
     private readonly K kernel = kernel;
     private readonly RecordedDraw draw = draw;
+
+    public override bool IsFixed => false;
 
     public override string Name => KernelLoader.NameOf(typeof(K));
 
@@ -59,6 +67,8 @@ internal sealed class RecordedTeamWork<W>(int items, W work) : RecordedWork wher
     private readonly int items = items;
     private readonly W work = work;
 
+    public override bool IsFixed => false;
+
     public override string Name => KernelLoader.NameOf(typeof(W));
 
     public override void Run(ComputeDevice device)
@@ -76,6 +86,10 @@ internal sealed class RecordedCopyIn<T>(T[] values, Slice destination) : Recorde
     private readonly T[] values = values;
     private readonly Slice destination = destination;
 
+    public override bool IsFixed => false;
+
+    public override int Launches => 0;
+
     public override string Name => "a copy of numbers of the host";
 
     public override void Run(ComputeDevice device) => device.CopyIn<T>(values, destination);
@@ -86,6 +100,8 @@ internal sealed class RecordedCopyIn<T>(T[] values, Slice destination) : Recorde
 internal sealed class RecordedCopyWithin(Slice source, Slice destination) : RecordedWork
 {
     private readonly Slice source = source, destination = destination;
+
+    public override int Launches => 0;
 
     public override string Name => "a copy within the device";
 
