@@ -22,7 +22,8 @@ internal sealed class MemoryArena(MemoryPool pool)
     /// <summary>Hands out a block, to the recording thread.</summary>
     public MemoryBlock Rent(long size, object? label, bool isTable)
     {
-        var block = repeats ? Again(size) : Taken(size) ?? Added(size, label);
+        // What was another's before would be that again in a replay, and a table is not written again.
+        var block = repeats ? Again(size) : isTable ? Added(size, label) : Taken(size) ?? Added(size, label);
         if (!repeats)
         {
             block.IsTable = isTable;
