@@ -28,6 +28,12 @@ public sealed record AdapterSettings
     /// <summary>Who hears of the training's course.</summary>
     public IReadOnlyList<ITrainingCallback> Callbacks { get; init; } = [];
 
+    /// <summary>
+    /// What products of the networks are computed in, as <see cref="TrainerSettings.Autocast"/>; discrepancies and other losses stay Float32. BFloat16 is the safer choice for
+    /// methods that take gradients within a step, as virtual adversarial training does: those are not scaled.
+    /// </summary>
+    public ElementType Autocast { get; init; } = ElementType.Float32;
+
     /// <summary>Steps between reports; each report waits for the device.</summary>
     public int ReportEvery { get; init; } = 50;
 }
@@ -95,6 +101,7 @@ public sealed class Adapter
                 MaxSteps = settings.Steps,
                 SchedulePeriod = SchedulePeriod.Step,
                 ReportEvery = settings.ReportEvery,
+                Autocast = settings.Autocast,
             },
         };
         foreach (var callback in settings.Callbacks)

@@ -11,10 +11,11 @@ internal sealed class GradientNode
     private static long lastSequence;
 
     private SavedTensor[] saved;
+    private List<Tensor>? widened;
 
-    public GradientNode(string operation, GradientNode?[] edges, Shape[] shapes, SavedTensor[] saved, BackwardFunction backward)
+    public GradientNode(string operation, GradientNode?[] edges, Shape[] shapes, SavedTensor[] saved, BackwardFunction backward, ElementType cast = ElementType.Float32)
     {
-        (Operation, Edges, InputShapes, this.saved, Backward) = (operation, edges, shapes, saved, backward);
+        (Operation, Edges, InputShapes, this.saved, Backward, Cast) = (operation, edges, shapes, saved, backward, cast);
     }
 
     private GradientNode(Tensor leaf) : this("leaf", [], [], [], static (_, _) => []) => Leaf = leaf;
@@ -24,6 +25,9 @@ internal sealed class GradientNode
     public GradientNode?[] Edges { get; }
 
     public Shape[] InputShapes { get; }
+
+    /// <summary>The type of <see cref="Autocast"/> that the operator ran under, and its gradient does; Float32 for none.</summary>
+    public ElementType Cast { get; }
 
     /// <summary>The tensor whose gradient accumulates here, at the end of the graph.</summary>
     public Tensor? Leaf { get; }
@@ -37,7 +41,20 @@ internal sealed class GradientNode
 
     public static GradientNode ForLeaf(Tensor leaf) => new(leaf);
 
-    public Tensor Saved(int index) => saved[index].Restore(this);
+    public Tensor Saved(int index)
+    {
+        var tensor = saved[index].Restore(this);
+        if (saved[index].Widens)
+            (widened ??= []).Add(tensor);
+        return tensor;
+    }
+
+    /// <summary>Gives back what was restored from 16 bits: backward has used it.</summary>
+    public void DropWidened()
+    {
+        widened?.ForEach(tensor => tensor.Dispose());
+        widened = null;
+    }
 
     /// <summary>Lets go what was saved: backward has consumed it.</summary>
     public void Free()
@@ -67,7 +84,7 @@ internal readonly struct BackwardContext(GradientNode node, HashSet<GradientNode
     public bool Needs(int input) => node.Edges[input] is { } edge && (wanted is null || wanted.Contains(edge));
 }
 
-/// <summary>A tensor kept for backward: a reference to its memory, its place in the graph, and the version it had.</summary>
+/// <summary>A tensor kept for backward: a reference to its memory, its place in the graph, and the version it had. A computed one may be kept in 16 bits.</summary>
 internal readonly struct SavedTensor
 {
     private readonly Storage storage;
@@ -79,18 +96,34 @@ internal readonly struct SavedTensor
     private readonly int version;
     private readonly bool isOutput;
 
-    public SavedTensor(Tensor tensor, bool isOutput)
+    public SavedTensor(Tensor tensor, bool isOutput, ElementType cast)
     {
-        storage = tensor.Storage.Retain();
-        (shape, strides, offset, type, edge, this.isOutput) = (tensor.Shape, tensor.IsContiguous ? null : tensor.Strides, tensor.Offset, tensor.ElementType, tensor.Edge, isOutput);
+        (shape, edge, this.isOutput) = (tensor.Shape, tensor.Edge, isOutput);
+        // A leaf is there anyhow, and a copy of it would be memory on top.
+        Widens = cast.IsNarrow() && tensor.ElementType == ElementType.Float32 && (isOutput || edge is { Leaf: null });
+        var kept = Widens ? tensor.Narrowed(cast) : tensor;
+        storage = kept.Storage.Retain();
+        (strides, offset, type) = (kept.IsContiguous ? null : kept.Strides, kept.Offset, kept.ElementType);
         version = storage.Version;
+        if (Widens)
+            kept.Dispose();
     }
+
+    /// <summary>Whether it is kept in 16 bits and restored as Float32.</summary>
+    public bool Widens { get; }
 
     public Tensor Restore(GradientNode owner)
     {
         if (storage.Version != version)
             throw new AutogradException($"Backward of {owner.Operation}: the tensor {shape} that it saved was changed in place since (version {storage.Version}, saved at {version}). Use an operator that makes a new tensor, or Clone() it first.");
-        return new Tensor(storage.Retain(), shape, strides, offset, type) { Edge = isOutput ? owner : edge };
+        var tensor = new Tensor(storage.Retain(), shape, strides, offset, type);
+        if (Widens)
+        {
+            using var narrow = tensor;
+            tensor = narrow.Widened();
+        }
+        tensor.Edge = isOutput ? owner : edge;
+        return tensor;
     }
 
     public void Release() => storage.Release();

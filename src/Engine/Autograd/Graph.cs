@@ -13,9 +13,11 @@ internal static class Graph
 
     /// <summary>
     /// Makes <paramref name="output"/> a node of the graph if recording is on and an input needs a gradient; otherwise keeps nothing.
-    /// Saved tensors may include the output.
+    /// Saved tensors may include the output. An operator that <see cref="Autocast"/> knows gives the type in force as <paramref name="cast"/>: of the first
+    /// <paramref name="castSaved"/> tensors saved the computed ones are kept in it, and the backward function runs under it, others under none.
     /// </summary>
-    public static Tensor Record(string operation, Tensor output, ReadOnlySpan<Tensor> inputs, ReadOnlySpan<Tensor> saved, BackwardFunction backward)
+    public static Tensor Record(
+        string operation, Tensor output, ReadOnlySpan<Tensor> inputs, ReadOnlySpan<Tensor> saved, BackwardFunction backward, ElementType cast = ElementType.Float32, int castSaved = int.MaxValue)
     {
         if (!IsRecording || !AnyNeedsGradient(inputs))
             return output;
@@ -25,8 +27,8 @@ internal static class Graph
             (edges[i], shapes[i]) = (inputs[i].Edge, inputs[i].Shape);
         var kept = new SavedTensor[saved.Length];
         for (int i = 0; i < saved.Length; i++)
-            kept[i] = new SavedTensor(saved[i], ReferenceEquals(saved[i], output));
-        output.Edge = new GradientNode(operation, edges, shapes, kept, backward);
+            kept[i] = new SavedTensor(saved[i], ReferenceEquals(saved[i], output), i < castSaved ? cast : ElementType.Float32);
+        output.Edge = new GradientNode(operation, edges, shapes, kept, backward, cast);
         return output;
     }
 
@@ -40,8 +42,8 @@ internal static class Graph
         var results = new Tensor?[targets?.Length ?? 0];
         var pending = new Dictionary<GradientNode, Tensor>();
         var order = new PriorityQueue<GradientNode, long>();
-        bool wasRecording = IsRecording;
-        IsRecording = createGraph;
+        var (wasRecording, outerCast) = (IsRecording, Autocast.Current);
+        (IsRecording, Autocast.Current) = (createGraph, ElementType.Float32);
         try
         {
             foreach (var (node, gradient) in roots)
@@ -73,7 +75,7 @@ internal static class Graph
         }
         finally
         {
-            IsRecording = wasRecording;
+            (IsRecording, Autocast.Current) = (wasRecording, outerCast);
         }
         return results;
 
@@ -81,7 +83,11 @@ internal static class Graph
         {
             var backward = node.Backward ?? throw new AutogradException(
                 $"Backward: the graph of {node.Operation} was freed by an earlier backward pass. Pass retainGraph: true to that one.");
+            Autocast.Current = node.Cast;
             var gradients = backward(gradient, new BackwardContext(node, wanted, createGraph));
+            Autocast.Current = ElementType.Float32;
+            if (!createGraph)
+                node.DropWidened();
             if (gradients.Length != node.Edges.Length)
                 throw new AutogradException($"Backward of {node.Operation} returned {gradients.Length} gradients for {node.Edges.Length} inputs.");
             for (int i = 0; i < gradients.Length; i++)

@@ -91,14 +91,17 @@ internal sealed class StepRecord : IDisposable
     /// <summary>Keeps memory that a launch is about to use, unless it is the record's own.</summary>
     public void Keep(Storage memory)
     {
-        if (memory.Block.Arena != launches.Arena && kept.Add(memory))
+        if (!Owns(memory) && kept.Add(memory))
             memory.Retain();
     }
+
+    /// <summary>Whether memory is the record's own: its launches make what is in it.</summary>
+    public bool Owns(Storage memory) => memory.Block.Arena == launches.Arena;
 
     /// <summary>Notes a change in place of memory of others, to be counted at each replay.</summary>
     public void Changed(Storage memory)
     {
-        if (!launches.IsComplete && memory.Block.Arena != launches.Arena)
+        if (!launches.IsComplete && !Owns(memory))
             changed.Add(memory);
     }
 

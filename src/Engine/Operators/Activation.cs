@@ -8,19 +8,19 @@ public sealed partial class Tensor
     /// <summary>Cuts negative elements to zero: max(x, 0).</summary>
     /// <returns>The same shape.</returns>
     /// <remarks>Gradient: g where x &gt; 0; 0 at x = 0, as PyTorch's.</remarks>
-    public Tensor Relu() => Unary("Relu", default(Relu), static (g, y) => g * y.Greater(0));
+    public Tensor Relu() => Activated("Relu", default(Relu), static (g, y) => g * y.Greater(0));
 
     /// <summary>Scales negative elements.</summary>
     /// <param name="slope">What negative elements are multiplied by.</param>
     /// <returns>The same shape.</returns>
     /// <remarks>Gradient: g where x &gt; 0, elsewhere g times the slope; the slope at 0.</remarks>
-    public Tensor LeakyRelu(double slope = 0.01) => Unary("LeakyRelu", new LeakyRelu(slope), (g, x) => g * (x.Greater(0) * (1 - slope) + slope));
+    public Tensor LeakyRelu(double slope = 0.01) => Activated("LeakyRelu", new LeakyRelu(slope), (g, x) => g * (x.Greater(0) * (1 - slope) + slope));
 
     /// <summary>Bends negative elements to alpha (e^x - 1).</summary>
     /// <param name="alpha">Minus the limit at -infinity.</param>
     /// <returns>The same shape.</returns>
     /// <remarks>Clevert et al., ICLR 2016. Gradient: g where x &gt; 0, elsewhere g alpha e^x.</remarks>
-    public Tensor Elu(double alpha = 1) => Unary("Elu", new Elu(alpha), (g, x) => g * Where(x.Greater(0), x * 0 + 1, x.Clamp(double.NegativeInfinity, 0).Exp() * alpha));
+    public Tensor Elu(double alpha = 1) => Activated("Elu", new Elu(alpha), (g, x) => g * Where(x.Greater(0), x * 0 + 1, x.Clamp(double.NegativeInfinity, 0).Exp() * alpha));
 
     /// <summary>Takes 1 / (1 + e^-x).</summary>
     /// <returns>The same shape.</returns>
@@ -35,20 +35,20 @@ public sealed partial class Tensor
     /// <summary>Takes the hyperbolic tangent.</summary>
     /// <returns>The same shape.</returns>
     /// <remarks>Gradient: g (1 - y²).</remarks>
-    public Tensor Tanh() => Unary("Tanh", default(Tanh), static (g, y) => g * (1 - y * y));
+    public Tensor Tanh() => Activated("Tanh", default(Tanh), static (g, y) => g * (1 - y * y));
 
     /// <summary>Multiplies each element by its sigmoid (also called swish).</summary>
     /// <returns>The same shape.</returns>
     /// <remarks>Elfwing et al. 2018. Gradient: g s (1 + x (1 - s)), s the sigmoid.</remarks>
-    public Tensor Silu() => Unary("Silu", default(Silu), static (g, x) => g * (x.Sigmoid() + x * x.Sigmoid() * (1 - x.Sigmoid())));
+    public Tensor Silu() => Activated("Silu", default(Silu), static (g, x) => g * (x.Sigmoid() + x * x.Sigmoid() * (1 - x.Sigmoid())));
 
     /// <summary>Multiplies each element by the standard normal distribution at it: x Φ(x).</summary>
     /// <param name="approximate">Takes ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))) instead, PyTorch's approximate="tanh".</param>
     /// <returns>The same shape.</returns>
     /// <remarks>Hendrycks and Gimpel 2016. Gradient: g (Φ(x) + x φ(x)).</remarks>
     public Tensor Gelu(bool approximate = false) => approximate
-        ? Unary("Gelu", default(GeluTanh), static (g, x) => g * GeluTanhDerivative(x))
-        : Unary("Gelu", default(Gelu), static (g, x) => g * (((x * Math.Sqrt(0.5)).Erf() + 1) * 0.5 + x * (x * x * -0.5).Exp() * 0.39894228040143268));
+        ? Activated("Gelu", default(GeluTanh), static (g, x) => g * GeluTanhDerivative(x))
+        : Activated("Gelu", default(Gelu), static (g, x) => g * (((x * Math.Sqrt(0.5)).Erf() + 1) * 0.5 + x * (x * x * -0.5).Exp() * 0.39894228040143268));
 
     /// <summary>Takes log(1 + e^(beta x)) / beta, and x itself where beta x is past the threshold.</summary>
     /// <param name="beta">How sharp the bend is.</param>
@@ -69,7 +69,7 @@ public sealed partial class Tensor
     /// <param name="high">The upper bound.</param>
     /// <returns>The same shape.</returns>
     /// <remarks>Gradient: g inside the range, 0 at its bounds and outside.</remarks>
-    public Tensor HardTanh(double low = -1, double high = 1) => Unary("HardTanh", new HardTanh(low, high), (g, x) => g * x.Greater(low) * x.Less(high));
+    public Tensor HardTanh(double low = -1, double high = 1) => Activated("HardTanh", new HardTanh(low, high), (g, x) => g * x.Greater(low) * x.Less(high));
 
     /// <summary>Cuts elements to the range from 0 to 6.</summary>
     /// <returns>The same shape.</returns>
@@ -79,12 +79,12 @@ public sealed partial class Tensor
     /// <summary>Takes min(max(x + 3, 0), 6) / 6.</summary>
     /// <returns>The same shape.</returns>
     /// <remarks>Gradient: g / 6 between -3 and 3, elsewhere 0.</remarks>
-    public Tensor HardSigmoid() => Unary("HardSigmoid", default(HardSigmoid), static (g, x) => g * x.Greater(-3) * x.Less(3) / 6);
+    public Tensor HardSigmoid() => Activated("HardSigmoid", default(HardSigmoid), static (g, x) => g * x.Greater(-3) * x.Less(3) / 6);
 
     /// <summary>Multiplies each element by its hard sigmoid.</summary>
     /// <returns>The same shape.</returns>
     /// <remarks>Howard et al., ICCV 2019. Gradient: g (2x + 3) / 6 between -3 and 3, 0 below, g above.</remarks>
-    public Tensor HardSwish() => Unary("HardSwish", default(HardSwish), static (g, x) => g * Where(x.Greater(3), x * 0 + 1, x.GreaterOrEqual(-3) * (x / 3 + 0.5)));
+    public Tensor HardSwish() => Activated("HardSwish", default(HardSwish), static (g, x) => g * Where(x.Greater(3), x * 0 + 1, x.GreaterOrEqual(-3) * (x / 3 + 0.5)));
 
     private static Tensor GeluTanhDerivative(Tensor x)
     {

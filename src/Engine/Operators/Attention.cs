@@ -18,7 +18,8 @@ public sealed partial class Tensor
     /// <remarks>
     /// Gradient: through the products and the softmax; kept for it are the output and one number a query, and weights are computed again block by block. Only the gradient of a
     /// mask, and gradients of gradients, are composed of operators over the whole [..., L, S]. A query that may look nowhere gives NaN, as in PyTorch; without any
-    /// key the result is 0.
+    /// key the result is 0. Under <see cref="Autocast"/> queries, keys, values and the incoming gradient are rounded; weights and their gradients between the products are not, but where
+    /// gradients are composed.
     /// </remarks>
     public Tensor ScaledDotProductAttention(Tensor key, Tensor value, Tensor? mask = null, double? scale = null)
     {
@@ -48,14 +49,15 @@ public sealed partial class Tensor
             return y;
         bool masked = mask is not null, isEmpty = scores.Elements == 0;
         return Graph.Record(Operation, y, inputs, [.. inputs, y, logSums], (g, c) =>
-            isEmpty || c.CreatesGraph || (masked && c.Needs(3)) ? ComposedGradients(c, g, factor, masked) : FusedGradients(c, g, factor, masked));
+            isEmpty || c.CreatesGraph || (masked && c.Needs(3)) ? ComposedGradients(c, g, factor, masked) : FusedGradients(c, g, factor, masked), Autocast.Current, castSaved: 3);
 
         static Shape BatchOf(Tensor x) => new(x.Shape.Span[..^2]);
     }
 
     private static void Attend(Tensor query, Tensor key, Tensor value, Tensor? mask, double scale, Tensor y, Tensor? logSums)
     {
-        using var operands = new AttentionOperands(y, query, key, value, mask);
+        using Operand q = new(query), k = new(key), v = new(value);
+        using var operands = new AttentionOperands(y, q.Tensor, k.Tensor, v.Tensor, mask);
         foreach (var (shape, inputs, _, at) in operands.Launches(scale))
             Kernels.Attention.Forward(y.Device.Compute, shape, inputs, operands.Part(y, at), logSums is null ? null : operands.Part(logSums, at));
     }
@@ -67,7 +69,8 @@ public sealed partial class Tensor
         Tensor? Wanted(int input, Tensor x) => c.Needs(input) ? y.AllocateLike([.. y.Shape.Span[..^2], .. x.Shape.Span[^2..]]) : null;
         Tensor? ofQuery = Wanted(0, query), ofKey = Wanted(1, key), ofValue = Wanted(2, value);
         using var products = y.AllocateLike(logSums.Shape);
-        using var operands = new AttentionOperands(y, query, key, value, masked ? c[3] : null, gradient);
+        using Operand q = new(query), k = new(key), v = new(value), g = new(gradient);
+        using var operands = new AttentionOperands(y, q.Tensor, k.Tensor, v.Tensor, masked ? c[3] : null, g.Tensor);
         foreach (var (shape, inputs, incoming, at) in operands.Launches(scale))
         {
             Slice sums = operands.Part(logSums, at), own = operands.Part(products, at);

@@ -18,7 +18,7 @@ public sealed partial class Tensor
     /// <returns>[N, O, (H + 2 padding - dilation (KH - 1) - 1) / stride + 1, ...].</returns>
     /// <exception cref="ShapeException">The sizes do not fit, or the filter is larger than the padded image.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A stride, dilation or the number of groups is below 1, or a padding below 0.</exception>
-    /// <remarks>Gradient: of this the transposed convolution of g, of the weight the correlation of this with g, of the bias the sum of g over N and pixels.</remarks>
+    /// <remarks>Gradient: of this the transposed convolution of g, of the weight the correlation of this with g, of the bias the sum of g over N and pixels. Under <see cref="Autocast"/> in 16 bits, all but the bias.</remarks>
     public Tensor Conv2d(Tensor weight, Tensor? bias = null, Size2d? stride = null, Size2d? padding = null, Size2d? dilation = null, int groups = 1)
     {
         const string Operation = "Conv2d";
@@ -40,7 +40,8 @@ public sealed partial class Tensor
         if (residual is not null)
             Check.That(residual.Shape.Equals(sizes), $"{Operation}: the residual {residual.Shape} is not of the shape of the result, {sizes}.");
         var y = AllocateLike(sizes);
-        using (Dense image = new(this), filters = new(weight), offsets = new(bias ?? weight), added = new(residual ?? weight))
+        using Operand input = new(this), kernel = new(weight);
+        using (Dense image = new(input.Tensor), filters = new(kernel.Tensor), offsets = new(bias ?? weight), added = new(residual ?? weight))
         {
             Convolution.Forward(Device.Compute, shape, image.Slice, filters.Slice,
                 new(bias is null ? null : offsets.Slice, residual is null ? null : added.Slice, low, high), y.Slice);
@@ -94,7 +95,8 @@ public sealed partial class Tensor
     private static Tensor Convolved(string operation, Conv2dShape shape, Tensor x, Tensor weight, Tensor? bias)
     {
         var y = x.AllocateLike([shape.Batch, shape.Outputs, shape.Y.Output, shape.X.Output]);
-        using (Dense image = new(x), filters = new(weight), offsets = new(bias ?? weight))
+        using Operand input = new(x), kernel = new(weight);
+        using (Dense image = new(input.Tensor), filters = new(kernel.Tensor), offsets = new(bias ?? weight))
             Convolution.Forward(x.Device.Compute, shape, image.Slice, filters.Slice, new(bias is null ? null : offsets.Slice), y.Slice);
         return Bilinear(operation, y, x, weight, bias,
             (g, filters) => ConvolvedBack(operation, shape, g, filters, null), (g, image) => Correlated(operation, shape, image, g));
@@ -104,7 +106,8 @@ public sealed partial class Tensor
     private static Tensor ConvolvedBack(string operation, Conv2dShape shape, Tensor y, Tensor weight, Tensor? bias)
     {
         var x = y.AllocateLike([shape.Batch, shape.Channels, shape.Y.Input, shape.X.Input]);
-        using (Dense maps = new(y), filters = new(weight), offsets = new(bias ?? weight))
+        using Operand input = new(y), kernel = new(weight);
+        using (Dense maps = new(input.Tensor), filters = new(kernel.Tensor), offsets = new(bias ?? weight))
             Convolution.InputGradient(y.Device.Compute, shape, maps.Slice, filters.Slice, bias is null ? null : offsets.Slice, x.Slice);
         return Bilinear(operation, x, y, weight, bias,
             (g, filters) => Convolved(operation, shape, g, filters, null), (g, maps) => Correlated(operation, shape, g, maps));
@@ -114,7 +117,8 @@ public sealed partial class Tensor
     private static Tensor Correlated(string operation, Conv2dShape shape, Tensor x, Tensor y)
     {
         var weight = x.AllocateLike([shape.Outputs, shape.GroupChannels, shape.Y.Kernel, shape.X.Kernel]);
-        using (Dense image = new(x), maps = new(y))
+        using Operand left = new(x), right = new(y);
+        using (Dense image = new(left.Tensor), maps = new(right.Tensor))
             Convolution.WeightGradient(x.Device.Compute, shape, image.Slice, maps.Slice, weight.Slice);
         return Bilinear(operation, weight, x, y, null,
             (g, maps) => ConvolvedBack(operation, shape, maps, g, null), (g, image) => Convolved(operation, shape, image, g, null));
@@ -128,8 +132,8 @@ public sealed partial class Tensor
         Tensor? A(Tensor g, BackwardContext c) => c.Needs(0) ? gradientOfA(g, c[0]) : null;
         Tensor? B(Tensor g, BackwardContext c) => c.Needs(1) ? gradientOfB(g, c[needsA ? 1 : 0]) : null;
         return bias is null
-            ? Graph.Record(operation, y, [a, b], saved, (g, c) => Both(g, c))
-            : Graph.Record(operation, y, [a, b, bias], saved, (g, c) => [.. Both(g, c), c.Needs(2) ? g.Sum([0, 2, 3]) : null]);
+            ? Graph.Record(operation, y, [a, b], saved, (g, c) => Both(g, c), Autocast.Current)
+            : Graph.Record(operation, y, [a, b, bias], saved, (g, c) => [.. Both(g, c), c.Needs(2) ? g.Sum([0, 2, 3]) : null], Autocast.Current);
 
         // A gradient that is no dense array, as a sum's, is copied into one once, not by either.
         Tensor?[] Both(Tensor g, BackwardContext c)

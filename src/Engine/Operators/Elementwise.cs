@@ -11,7 +11,7 @@ public sealed partial class Tensor
     /// Applies a function whose derivative is known: first-order gradients take its fused kernel, gradients of gradients
     /// <paramref name="composed"/>, which gets the gradient and the saved input or output (as the function's FromOutput says).
     /// </summary>
-    private Tensor Unary<F>(string operation, F function, Func<Tensor, Tensor, Tensor> composed) where F : struct, IDifferentiable
+    private Tensor Unary<F>(string operation, F function, Func<Tensor, Tensor, Tensor> composed, ElementType cast = ElementType.Float32) where F : struct, IDifferentiable
     {
         Check.Floating(operation, this);
         var y = AllocateLike(Shape);
@@ -21,8 +21,11 @@ public sealed partial class Tensor
         {
             var saved = c[0];
             return [c.CreatesGraph ? composed(g, saved) : Fused(new Chain<F>(function), g, saved)];
-        });
+        }, cast);
     }
+
+    /// <summary>As <see cref="Unary{F}(string, F, Func{Tensor, Tensor, Tensor}, ElementType)"/> for activations of networks, unlike what losses are made of: <see cref="Autocast"/> saves theirs in 16 bits.</summary>
+    private Tensor Activated<F>(string operation, F function, Func<Tensor, Tensor, Tensor> composed) where F : struct, IDifferentiable => Unary(operation, function, composed, Autocast.Current);
 
     /// <summary>Applies a function whose gradient is only written in tensor operators.</summary>
     private Tensor Unary<F>(string operation, F function, Func<Tensor, Tensor, Tensor> composed, bool savesOutput) where F : struct, IUnary

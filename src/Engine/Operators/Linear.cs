@@ -9,7 +9,7 @@ public sealed partial class Tensor
     /// <param name="bias">[outputs], or null for none.</param>
     /// <returns>[..., outputs].</returns>
     /// <exception cref="ShapeException">The sizes do not fit.</exception>
-    /// <remarks>Gradient: of this g weight, of the weight gᵀ x, of the bias g, both summed over all axes but the last; nothing is computed for what needs none.</remarks>
+    /// <remarks>Gradient: of this g weight, of the weight gᵀ x, of the bias g, both summed over all axes but the last; nothing is computed for what needs none. Under <see cref="Autocast"/> in 16 bits, all but the bias.</remarks>
     public Tensor Linear(Tensor weight, Tensor? bias = null)
     {
         ArgumentNullException.ThrowIfNull(weight);
@@ -33,21 +33,22 @@ public sealed partial class Tensor
         var y = AllocateLike([rows, outputs]);
         if (y.Elements > 0)
         {
-            Matrix a = MatrixOf(this), b = MatrixOf(weight).Transposed;
+            using Operand left = new(this), right = new(weight);
+            Matrix a = MatrixOf(left.Tensor), b = MatrixOf(right.Tensor).Transposed;
             if (bias is null)
             {
-                Kernels.MatMul.Run(Device.Compute, new(1, rows, outputs, inputs), a, b, y.Slice);
+                Kernels.MatMul.Run(Device.Compute, Sizes(1, rows, outputs, inputs), a, b, y.Slice);
             }
             else
             {
                 using var dense = new Dense(bias);
-                Kernels.MatMul.Run(Device.Compute, new(1, rows, outputs, inputs), a, b, dense.Slice, y.Slice);
+                Kernels.MatMul.Run(Device.Compute, Sizes(1, rows, outputs, inputs), a, b, dense.Slice, y.Slice);
             }
         }
         return bias is null
             ? Graph.Record("Linear", y, [this, weight], [this, weight], static (g, c) =>
-                [c.Needs(0) ? g.Product(c[1]) : null, c.Needs(1) ? g.Transpose().Product(c[0]) : null])
+                [c.Needs(0) ? g.Product(c[1]) : null, c.Needs(1) ? g.Transpose().Product(c[0]) : null], Autocast.Current)
             : Graph.Record("Linear", y, [this, weight, bias], [this, weight], static (g, c) =>
-                [c.Needs(0) ? g.Product(c[1]) : null, c.Needs(1) ? g.Transpose().Product(c[0]) : null, c.Needs(2) ? g.Sum([0]) : null]);
+                [c.Needs(0) ? g.Product(c[1]) : null, c.Needs(1) ? g.Transpose().Product(c[0]) : null, c.Needs(2) ? g.Sum([0]) : null], Autocast.Current);
     }
 }

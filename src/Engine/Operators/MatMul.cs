@@ -9,7 +9,7 @@ public sealed partial class Tensor
     /// <param name="other">[..., K, N] for this [..., M, K]. A tensor of one axis is a row [1, K] on the left and a column [K, 1] on the right, and the result lacks that axis.</param>
     /// <returns>[..., M, N].</returns>
     /// <exception cref="ShapeException">The inner sizes differ, the batch axes do not broadcast, or an operand is a scalar.</exception>
-    /// <remarks>Gradient: of the left operand g otherᵀ, of the right thisᵀ g, each summed over the batch axes that it was repeated on.</remarks>
+    /// <remarks>Gradient: of the left operand g otherᵀ, of the right thisᵀ g, each summed over the batch axes that it was repeated on. Under <see cref="Autocast"/> in 16 bits.</remarks>
     public Tensor MatMul(Tensor other)
     {
         ArgumentNullException.ThrowIfNull(other);
@@ -34,15 +34,22 @@ public sealed partial class Tensor
         return y;
     }
 
+    /// <summary><see cref="MatMul"/> without <see cref="Autocast"/>: what losses and statistics are made of.</summary>
+    internal Tensor MatMulInFull(Tensor other)
+    {
+        using var full = new Autocast(ElementType.Float32);
+        return MatMul(other);
+    }
+
     /// <summary>Sums the products of the elements of two vectors.</summary>
     /// <param name="other">[N] for this [N].</param>
-    /// <returns>A scalar.</returns>
+    /// <returns>A scalar; never rounded by <see cref="Autocast"/>.</returns>
     /// <exception cref="ShapeException">They are no vectors of one length.</exception>
     public Tensor Dot(Tensor other)
     {
         ArgumentNullException.ThrowIfNull(other);
         Check.That(Rank == 1 && Shape == other.Shape, $"Dot: {Shape} and {other.Shape} are no vectors of one length. Use MatMul for matrices.");
-        return MatMul(other);
+        return MatMulInFull(other);
     }
 
     /// <summary>Multiplies each element of one vector with each of another.</summary>
@@ -64,14 +71,21 @@ public sealed partial class Tensor
         {
             var matrix = AllocateLike([Shape[0], b.Shape[1]]);
             if (matrix.Elements > 0)
-                Kernels.MatMul.Run(Device.Compute, new(1, Shape[0], b.Shape[1], Shape[1]), MatrixOf(this), MatrixOf(b), matrix.Slice);
-            return Graph.Record("MatMul", matrix, [this, b], [this, b], static (g, c) => [c.Needs(0) ? g.Product(c[1].Transpose()) : null, c.Needs(1) ? c[0].Transpose().Product(g) : null]);
+            {
+                using Operand left = new(this), right = new(b);
+                Kernels.MatMul.Run(Device.Compute, Sizes(1, Shape[0], b.Shape[1], Shape[1]), MatrixOf(left.Tensor), MatrixOf(right.Tensor), matrix.Slice);
+            }
+            return Graph.Record("MatMul", matrix, [this, b], [this, b], static (g, c) =>
+                [c.Needs(0) ? g.Product(c[1].Transpose()) : null, c.Needs(1) ? c[0].Transpose().Product(g) : null], Autocast.Current);
         }
         ReadOnlySpan<int> rows = Shape.Span, columns = b.Shape.Span;
         var batch = Shape.Broadcast("MatMul (batch axes)", new Shape(rows[..^2]), new Shape(columns[..^2]));
         var y = AllocateLike(new Shape([.. batch.Span, rows[^2], columns[^1]]));
         if (y.Elements > 0)
-            Multiply(this, b, batch, y);
+        {
+            using Operand left = new(this), right = new(b);
+            Multiply(left.Tensor, right.Tensor, batch, y);
+        }
         return Graph.Needs(this, b) ? Recorded(b, y) : y;
     }
 
@@ -82,8 +96,11 @@ public sealed partial class Tensor
         [
             c.Needs(0) ? g.Product(c[1].Transpose()).SumTo(sa) : null,
             c.Needs(1) ? c[0].Transpose().Product(g).SumTo(sb) : null,
-        ]);
+        ], Autocast.Current);
     }
+
+    /// <summary>The sizes of a product, and what <see cref="Autocast"/> made of its operands.</summary>
+    private static MatMulShape Sizes(int batch, int m, int n, int k) => new(batch, m, n, k) { Operands = Autocast.Current };
 
     /// <summary>A tensor of two axes as the kernels see it.</summary>
     private static Matrix MatrixOf(Tensor x)
@@ -120,7 +137,7 @@ public sealed partial class Tensor
             for (int axis = split - 1, rest = i; axis >= 0; rest /= batch[axis--])
                 (ia, ib) = (ia + rest % batch[axis] * aSteps[axis], ib + rest % batch[axis] * bSteps[axis]);
             Kernels.MatMul.Run(
-                y.Device.Compute, new(count, m, n, k), new(a.Slice with { Offset = ia }, sa[^2], sa[^1], aStep), new(b.Slice with { Offset = ib }, sb[^2], sb[^1], bStep),
+                y.Device.Compute, Sizes(count, m, n, k), new(a.Slice with { Offset = ia }, sa[^2], sa[^1], aStep), new(b.Slice with { Offset = ib }, sb[^2], sb[^1], bStep),
                 y.Slice with { Offset = y.Offset + i * count * m * n, Length = count * m * n });
         }
     }

@@ -9,6 +9,7 @@ namespace TransferEngine;
 internal sealed class Storage
 {
     private MemoryBlock? block;
+    private NarrowCopy? narrow;
     private int references = 1;
 
     public Storage(Device device, long bytes, object? label)
@@ -29,6 +30,13 @@ internal sealed class Storage
             field = value;
             StepRecord.Current?.Changed(this);
         }
+    }
+
+    /// <summary>A copy in 16 bits, which lives as long as this memory at the most.</summary>
+    public NarrowCopy? NarrowCopy
+    {
+        get => narrow;
+        set => Interlocked.Exchange(ref narrow, value)?.Memory.Release();
     }
 
     /// <summary>Whether one holder alone has it, so that it may be written over.</summary>
@@ -53,6 +61,7 @@ internal sealed class Storage
 
     private void Free()
     {
+        NarrowCopy = null;
         if (Interlocked.Exchange(ref block, null) is { } taken)
             Device.Compute.Memory.Return(taken);
     }

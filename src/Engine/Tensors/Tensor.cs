@@ -72,10 +72,10 @@ public sealed partial class Tensor : IDisposable
     internal Tensor AllocateLike(Shape shape) => Allocate(shape, Device, ElementType);
 
     /// <summary>Another tensor over the same elements, no part of any graph.</summary>
-    internal Tensor Alias() => new(Storage.Retain(), Shape, strides, Offset, ElementType);
+    internal Tensor Alias() => new(Storage.Retain(), Shape, strides, Offset, ElementType) { held = held };
 
     /// <summary>A view with other sizes and strides; null strides say contiguous.</summary>
-    internal Tensor View(Shape shape, int[]? viewStrides, int offset) => new(Storage.Retain(), shape, viewStrides, offset, ElementType);
+    internal Tensor View(Shape shape, int[]? viewStrides, int offset) => new(Storage.Retain(), shape, viewStrides, offset, ElementType) { held = held };
 
     /// <summary>Gives the memory back, unless views or a graph still need it. The tensor can't be used afterwards.</summary>
     public void Dispose()

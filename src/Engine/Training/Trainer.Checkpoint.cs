@@ -36,6 +36,7 @@ public partial class Trainer<TBatch>
             ["settings"] = Settings.ToString(),
             ["optimizer"] = Optimizer.GetType().Name,
             ["schedule"] = Schedule?.GetType().Name ?? "none",
+            ["scaler"] = Scaler is null ? "none" : nameof(GradScaler),
         };
         values.Set("step", Step);
         values.Set("epochs_done", EpochsDone);
@@ -52,6 +53,8 @@ public partial class Trainer<TBatch>
         }
         foreach (var (name, value) in Plateau?.StateDict() ?? NoMetrics)
             values.Set($"plateau.{name}", value);
+        foreach (var (name, value) in Scaler?.StateDict() ?? NoMetrics)
+            values.Set($"scaler.{name}", value);
         values.Set("generators", Capture());
         values.Set("epoch_start", epochStart);
         values["loader.passes"] = string.Join(';', passes);
@@ -75,6 +78,7 @@ public partial class Trainer<TBatch>
             throw new DataFormatException(path, $"no checkpoint of a training: its metadata does not say '{CheckpointValues.Kind}'. Weights alone are loaded with Module.LoadStateDict.");
         Same("optimiser", values.Text("optimizer"), Optimizer.GetType().Name);
         Same("schedule", values.Text("schedule"), Schedule?.GetType().Name ?? "none");
+        Same("scaler", values.GetValueOrDefault("scaler", "none"), Scaler is null ? "none" : nameof(GradScaler));
         var generators = values.Generators("generators");
         var start = values.Generators("epoch_start");
         var loaderPasses = values.Integers("loader.passes");
@@ -88,10 +92,13 @@ public partial class Trainer<TBatch>
             EpochsSinceBest = (int)values.Number("stopping.epochs_since_best"),
         };
         var plateau = Plateau?.StateDict().Keys.ToDictionary(name => name, name => values.Number($"plateau.{name}"));
+        var scaler = Scaler?.StateDict().Keys.ToDictionary(name => name, name => values.Number($"scaler.{name}"));
         Dictionary<string, Tensor> model = Take(file, "model."), optimizer = Take(file, "optimizer."), bestModel = Take(file, "best.");
         Model.CheckStateDict(model);
         if (bestModel.Count > 0)
             Model.CheckStateDict(bestModel);
+        if (scaler is not null)
+            new GradScaler().LoadStateDict(scaler); // whose checks it passes, or it is taken by none
         Optimizer.LoadStateDict(optimizer);
 
         // Nothing below fails.
@@ -102,6 +109,7 @@ public partial class Trainer<TBatch>
             Optimizer.LoadStateDict(optimizer); // again: the schedule has set rates that a plateau may have changed since
         }
         Plateau?.LoadStateDict(plateau!);
+        Scaler?.LoadStateDict(scaler!);
         (Step, EpochsDone, batchesDone, BestEpoch, stopping, epochStart) = (step, done, batches, best, watch, start);
         (passes, wasLoaded) = (loaderPasses, true);
         epochLoss.State = loss;

@@ -116,9 +116,10 @@ public partial class Trainer<TBatch>
     /// <summary>The loss of a batch, and its part of the mean over as many batches.</summary>
     private Traced Trace(TBatch batch, int batches)
     {
+        using var cast = Cast();
         var result = step!(batch);
         CheckScalar(result.Loss);
-        return new(result.Loss, batches == 1 ? result.Loss : result.Loss / batches, result.Output is { Rank: > 0 } output ? output.Shape[0] : 1);
+        return new(result.Loss, Scaled(batches == 1 ? result.Loss : result.Loss / batches), result.Output is { Rank: > 0 } output ? output.Shape[0] : 1);
     }
 
     private CapturedStep? NewCapture()
@@ -135,11 +136,12 @@ public partial class Trainer<TBatch>
     private void RunUpdates(TBatch batch)
     {
         using var scope = new TensorScope();
+        using var cast = Cast();
         Tensor? reported = null;
         foreach (var update in updates!(batch))
         {
             CheckScalar(update.Loss);
-            update.Loss.Backward(inputs: update.Parts is null ? null : [.. update.Parts.SelectMany(part => part.Parameters()).Where(parameter => parameter.RequiresGrad)]);
+            Scaled(update.Loss).Backward(inputs: update.Parts is null ? null : [.. update.Parts.SelectMany(part => part.Parameters()).Where(parameter => parameter.RequiresGrad)]);
             if (update.IsReported)
             {
                 var loss = update.Loss.Detach();
@@ -156,12 +158,30 @@ public partial class Trainer<TBatch>
     /// <summary>Changes the weights by the gradients that they have.</summary>
     private void Update()
     {
+        if (Scaler?.Unscale(Optimizer) == false)
+        {
+            Scaler.Step(Optimizer); // which leaves it out
+            Scaler.Update();
+            return;
+        }
         if (Settings.ClipValue is { } value)
             GradientClipping.ByValue(Optimizer.Groups.SelectMany(its => its.Parameters), value);
         if (Settings.ClipNorm is { } norm)
             GradientClipping.ToNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
-        Optimizer.Step();
+        if (Scaler is { } scaler)
+        {
+            scaler.Step(Optimizer);
+            scaler.Update();
+        }
+        else
+        {
+            Optimizer.Step();
+        }
     }
+
+    private Autocast? Cast() => Settings.Autocast == ElementType.Float32 ? null : new(Settings.Autocast);
+
+    private Tensor Scaled(Tensor loss) => Scaler?.Scale(loss) ?? loss;
 
     private static void CheckScalar(Tensor loss) => Check.That(loss.Elements == 1, $"Trainer: the loss {loss.Shape} is no scalar. Reduce it with Mean() or Sum().");
 

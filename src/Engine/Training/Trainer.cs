@@ -76,6 +76,11 @@ public partial class Trainer<TBatch> : ITrainingRun
     /// <summary>A schedule that goes by the monitored value, moved on after each epoch.</summary>
     public PlateauSchedule? Plateau { get; init; }
 
+    /// <summary>
+    /// Scales the losses. Made with PyTorch's defaults where <see cref="TrainerSettings.Autocast"/> is Float16 and none was given; null where nothing is scaled.
+    /// </summary>
+    public GradScaler? Scaler { get => field ??= Settings.Autocast == ElementType.Float16 ? new() : null; init; }
+
     /// <summary>Who hears of the training's course, in this order.</summary>
     public IList<ITrainingCallback> Callbacks { get; } = [];
 

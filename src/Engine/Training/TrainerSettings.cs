@@ -71,8 +71,16 @@ public sealed record TrainerSettings
     /// </summary>
     public bool CaptureSteps { get; init; }
 
+    /// <summary>
+    /// What products are computed in (<see cref="TransferEngine.Autocast"/>): BFloat16 or Float16; Float32 for no autocast. Weights, gradients and the optimiser's state stay
+    /// Float32, as does validation. Where it is Float16, the loss is scaled by <see cref="Trainer{TBatch}.Scaler"/>, and a step whose gradients are not finite is left out: it
+    /// counts, but changes no weight.
+    /// </summary>
+    public ElementType Autocast { get; init; } = ElementType.Float32;
+
     internal void Check()
     {
+        TransferEngine.Autocast.CheckType("Trainer", Autocast);
         ArgumentOutOfRangeException.ThrowIfNegative(Epochs);
         ArgumentOutOfRangeException.ThrowIfNegative(MaxSteps);
         ArgumentOutOfRangeException.ThrowIfLessThan(AccumulationSteps, 1);

@@ -39,9 +39,9 @@ internal readonly record struct Spectrum(double[] Values, Matrix<double> Vectors
         var rows = Constant(Vectors.ToColumnMajorArray(), [d, d]); // an eigenvector a row: Uᵀ
         Tensor result;
         using (new NoGrad())
-            result = rows.Transpose().MatMul(rows * Constant(values, [d, 1]));
+            result = rows.Transpose().MatMulInFull(rows * Constant(values, [d, 1]));
         return Graph.Record(name, result, [matrix], [rows, Constant(slopes, [d, d])], static (g, c) =>
-            [c[0].Transpose().MatMul(c[1] * c[0].MatMul(g).MatMul(c[0].Transpose())).MatMul(c[0])]);
+            [c[0].Transpose().MatMulInFull(c[1] * c[0].MatMulInFull(g).MatMulInFull(c[0].Transpose())).MatMulInFull(c[0])]);
     }
 
     /// <summary>
@@ -55,7 +55,7 @@ internal readonly record struct Spectrum(double[] Values, Matrix<double> Vectors
         if (size == 0)
             return x.Sum();
         var vectors = Tensor.FromDoubles(spectrum.Vectors.SubMatrix(0, size, largest ? size - k : 0, k).ToColumnMajorArray(), [k, size], x.Device, x.ElementType); // a vector a row
-        return (byRows ? vectors.MatMul(x) : x.MatMul(vectors.Transpose())).Square().Sum();
+        return (byRows ? vectors.MatMulInFull(x) : x.MatMulInFull(vectors.Transpose())).Square().Sum();
     }
 
     /// <summary>U Vᵀ of the singular value decomposition U Σ Vᵀ of a matrix, a constant; without the directions of singular values below 1e-7 of the largest.</summary>
@@ -66,7 +66,7 @@ internal readonly record struct Spectrum(double[] Values, Matrix<double> Vectors
         double least = values.Length == 0 ? 0 : values[^1] * 1e-14;
         var inverse = vectors * Matrix<double>.Build.DenseOfDiagonalArray([.. values.Select(value => value > least ? 1 / Math.Sqrt(value) : 0)]) * vectors.Transpose();
         var root = Tensor.FromDoubles(inverse.ToColumnMajorArray(), [values.Length, values.Length], x.Device, x.ElementType);
-        return byRows ? root.MatMul(x.Detach()) : x.Detach().MatMul(root);
+        return byRows ? root.MatMulInFull(x.Detach()) : x.Detach().MatMulInFull(root);
     }
 
     /// <summary>The spectrum of X Xᵀ where there are no more rows than columns, else of Xᵀ X.</summary>
@@ -77,6 +77,6 @@ internal readonly record struct Spectrum(double[] Values, Matrix<double> Vectors
         if (x.Elements == 0)
             return (byRows, new([], Matrix<double>.Build.Dense(1, 1)));
         var wide = x.Detach().To(ElementType.Float64);
-        return (byRows, Of(Rows(byRows ? wide.MatMul(wide.Transpose()) : wide.Transpose().MatMul(wide))));
+        return (byRows, Of(Rows(byRows ? wide.MatMulInFull(wide.Transpose()) : wide.Transpose().MatMulInFull(wide))));
     }
 }

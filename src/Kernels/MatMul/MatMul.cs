@@ -7,6 +7,9 @@ internal readonly record struct MatMulShape(int Batch, int M, int N, int K)
 {
     /// <summary>Whether the results above the diagonal are not wanted: panels may leave them out.</summary>
     public bool LowerTriangle { get; init; }
+
+    /// <summary>A type of 16 bits that all numbers of both operands are of, though float32; Float32 if nothing is known.</summary>
+    public ElementType Operands { get; init; }
 }
 
 /// <summary>

@@ -57,8 +57,8 @@ public sealed class ContrastiveDomainDiscrepancy
         Tensor Empty(Tensor like) => Tensor.Zeros(like.Shape, like.Device, type);
         var members = Tensor.Concat([Tensor.Concat([s, Empty(s)], 1), Tensor.Concat([Empty(t), t], 1)]);
         var matrix = kernel.Matrix(Tensor.Concat([sourceFeatures, targetFeatures]), sourceFeatures.Shape[0]);
-        var columns = matrix.MatMul(members);
-        var sums = members.Transpose().MatMul(columns);
+        var columns = matrix.MatMulInFull(members);
+        var sums = members.Transpose().MatMulInFull(columns);
         return skadaMinimum > 0 ? OfSkada() : OfPaper();
 
         Tensor OfPaper()

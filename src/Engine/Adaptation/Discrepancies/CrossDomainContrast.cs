@@ -46,12 +46,12 @@ public sealed class CrossDomainContrast
             var members = Tensor.Concat([sourceTargets, targetLabels]).OneHot(classes, z.ElementType);
             var present = members.Sum([1]);
             var domain = Tensor.FromDoubles([.. Enumerable.Range(0, n + m).Select(i => i < n ? 1.0 : -1)], [n + m, 1], z.Device, z.ElementType);
-            var pairs = withinDomains ? 1 - Tensor.Eye(n + m, device: z.Device, type: z.ElementType) : domain.MatMul(domain.Transpose()).Less(0);
+            var pairs = withinDomains ? 1 - Tensor.Eye(n + m, device: z.Device, type: z.ElementType) : domain.MatMulInFull(domain.Transpose()).Less(0);
             compared = pairs * present * present.Unsqueeze(1);
-            positives = members.MatMul(members.Transpose()) * compared;
+            positives = members.MatMulInFull(members.Transpose()) * compared;
         }
         // Of a row that is compared with none the sum below is one of tiny numbers, and it has no positive that would count it.
-        var similarities = z.MatMul(z.Transpose()) / temperature;
+        var similarities = z.MatMulInFull(z.Transpose()) / temperature;
         var all = Tensor.Where(compared, similarities, compared - 1e9).LogSumExp([1], keepDim: true);
         var found = positives.Sum([1]);
         var perAnchor = ((all - similarities) * positives).Sum([1]) / found.Clamp(1, double.MaxValue);

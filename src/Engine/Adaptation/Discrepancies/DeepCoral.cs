@@ -41,6 +41,6 @@ public sealed class DeepCoral : IDiscrepancy
     {
         int n = features.Shape[0];
         var centred = features - features.Mean([0], keepDim: true);
-        return centred.Transpose().MatMul(centred) / (n - 1);
+        return centred.Transpose().MatMulInFull(centred) / (n - 1);
     }
 }

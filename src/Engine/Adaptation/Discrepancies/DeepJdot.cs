@@ -49,7 +49,7 @@ public sealed class DeepJdot : WeightedMethod
         Discrepancy.CheckFeatures(nameof(DeepJdot), sourceFeatures, targetFeatures);
         Discrepancy.CheckClasses(nameof(DeepJdot), sourceFeatures, sourceTargets, targetFeatures, targetLogits);
         var labels = sourceTargets.OneHot(targetLogits.Shape[1], targetLogits.ElementType);
-        var cost = sourceFeatures.PairwiseSquaredDistances(targetFeatures) * featureWeight - labels.MatMul(targetLogits.LogSoftmax().Transpose()) * labelWeight;
+        var cost = sourceFeatures.PairwiseSquaredDistances(targetFeatures) * featureWeight - labels.MatMulInFull(targetLogits.LogSoftmax().Transpose()) * labelWeight;
         return (Plan(cost) * cost).Sum();
     }
 

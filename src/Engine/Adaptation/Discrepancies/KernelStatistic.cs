@@ -60,7 +60,7 @@ internal static class KernelStatistic
         Tensor Constant(Func<int, double> value, params ReadOnlySpan<int> shape) =>
             Tensor.FromDoubles([.. Enumerable.Range(0, new Shape(shape).Elements).Select(value)], new Shape(shape), kernel.Device, kernel.ElementType);
         var domains = Constant(i => i / 2 < n == (i % 2 == 0) ? 1 : 0, rows, 2);
-        var total = (domains.Transpose().MatMul(kernel.MatMul(domains)) * Constant(i => i == 0 ? first : i == 3 ? second : across, 2, 2)).Sum();
+        var total = (domains.Transpose().MatMulInFull(kernel.MatMulInFull(domains)) * Constant(i => i == 0 ? first : i == 3 ? second : across, 2, 2)).Sum();
         if (!unbiased)
             return total;
         var diagonal = kernel.Reshape(-1).Narrow(0, 0, rows, rows + 1);

@@ -61,7 +61,7 @@ public sealed class LocalMaximumMeanDiscrepancy : WeightedMethod
             weights = Tensor.Concat([labels / rows.Clamp(1, double.MaxValue), -(probabilities / (probabilities.Sum([0]) + 1e-30))]) * (counted / count.Sqrt());
         }
         var matrix = kernel.Matrix(Tensor.Concat([sourceFeatures, targetFeatures]), sourceFeatures.Shape[0]);
-        return (matrix.MatMul(weights) * weights).Sum();
+        return (matrix.MatMulInFull(weights) * weights).Sum();
     }
 
     /// <inheritdoc/>

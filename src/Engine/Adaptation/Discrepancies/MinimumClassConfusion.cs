@@ -41,7 +41,7 @@ public sealed class MinimumClassConfusion : WeightedMethod
             var certainty = (shares * scaled.LogSoftmax()).Sum([1], keepDim: true).Exp() + 1;
             weights = certainty * rows / certainty.Sum();
         }
-        var confusion = (shares * weights).Transpose().MatMul(shares);
+        var confusion = (shares * weights).Transpose().MatMulInFull(shares);
         var own = confusion.Reshape(-1).Narrow(0, 0, classes, classes + 1);
         // Each scaled row sums to 1, so all of them to C. A class of no probability has no row.
         return 1 - (own / (confusion.Sum([1]) + 1e-30)).Mean();

@@ -28,7 +28,7 @@ public sealed class PolynomialKernel : SampleKernel
     public override Tensor Matrix(Tensor points, int sourceRows)
     {
         ArgumentNullException.ThrowIfNull(points);
-        return Of(points.MatMul(points.Transpose()), points.Shape[1]);
+        return Of(points.MatMulInFull(points.Transpose()), points.Shape[1]);
     }
 
     /// <inheritdoc/>
@@ -41,7 +41,7 @@ public sealed class PolynomialKernel : SampleKernel
     internal override Func<Tensor, Tensor> Against(Tensor points, int sourceRows)
     {
         points.KeepAlive();
-        return rows => Of(rows.MatMul(points.Transpose()), rows.Shape[1]);
+        return rows => Of(rows.MatMulInFull(points.Transpose()), rows.Shape[1]);
     }
 
     /// <summary>Powers by products, which are exact for negative bases too.</summary>

@@ -42,7 +42,7 @@ public sealed class SlicedWasserstein : IDiscrepancy
             var drawn = Tensor.Normal([projections, source.Shape[1]], generator: generator, device: source.Device, type: ElementType.Float64);
             directions = (drawn / (drawn.Norm(2, [1], keepDim: true) + 1e-30)).To(source.ElementType);
         }
-        var value = InOneDimension(directions.MatMul(source.Transpose()), directions.MatMul(target.Transpose()), power).Mean();
+        var value = InOneDimension(directions.MatMulInFull(source.Transpose()), directions.MatMulInFull(target.Transpose()), power).Mean();
         return root && power == 2 ? value.Sqrt() : value;
     }
 

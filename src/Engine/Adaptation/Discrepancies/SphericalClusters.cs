@@ -7,7 +7,7 @@ internal static class SphericalClusters
     /// <param name="rows">[N, d].</param>
     /// <param name="classes">Int32 [N]; negative ones belong to none.</param>
     /// <param name="count">C.</param>
-    public static Tensor Centres(Tensor rows, Tensor classes, int count) => Normalized(classes.OneHot(count, rows.ElementType).Transpose().MatMul(Normalized(rows)));
+    public static Tensor Centres(Tensor rows, Tensor classes, int count) => Normalized(classes.OneHot(count, rows.ElementType).Transpose().MatMulInFull(Normalized(rows)));
 
     /// <summary>The class of the nearest centre, Int32 [N], and the distance ½ (1 - cos) to it, [N].</summary>
     /// <param name="rows">[N, d].</param>
@@ -15,7 +15,7 @@ internal static class SphericalClusters
     public static (Tensor Classes, Tensor Distances) Nearest(Tensor rows, Tensor centres)
     {
         var isEmpty = centres.Square().Sum([1]).Equal(0);
-        var cosines = Normalized(rows).MatMul(centres.Transpose()) - isEmpty * 3;
+        var cosines = Normalized(rows).MatMulInFull(centres.Transpose()) - isEmpty * 3;
         return (cosines.ArgMax(1), (1 - cosines.Max([1])) * 0.5);
     }
 

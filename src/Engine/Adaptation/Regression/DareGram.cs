@@ -58,7 +58,7 @@ public sealed class DareGram : IDiscrepancy
         {
             z = Tensor.Concat([Tensor.Ones([features.Shape[0], 1], features.Device, features.ElementType), features], 1).To(ElementType.Float64);
             byRows = z.Shape[0] < z.Shape[1];
-            matrix = byRows ? z.MatMul(z.Transpose()) : z.Transpose().MatMul(z);
+            matrix = byRows ? z.MatMulInFull(z.Transpose()) : z.Transpose().MatMulInFull(z);
             using (new NoGrad())
                 IsFinite = double.IsFinite(matrix.Detach().Sum().Item());
             spectrum = IsFinite ? Spectrum.Of(Spectrum.Rows(matrix)) : default;
@@ -83,7 +83,7 @@ public sealed class DareGram : IDiscrepancy
         {
             k = Math.Min(k, Count);
             var vectors = Tensor.FromDoubles(spectrum.Vectors.SubMatrix(0, Count, Count - k, k).ToColumnMajorArray(), [k, Count], z.Device, z.ElementType);
-            return (vectors.MatMul(matrix) * vectors).Sum([1]).Flip(0);
+            return (vectors.MatMulInFull(matrix) * vectors).Sum([1]).Flip(0);
         }
 
         /// <summary>Σ_i≤k v_i v_iᵀ / λ_i. Through ZZᵀ with eigenvectors u it is Zᵀ (Σ u uᵀ / λ²) Z.</summary>
@@ -99,7 +99,7 @@ public sealed class DareGram : IDiscrepancy
                 return both ? (power == 1 ? -inverse[i] * inverse[j] : -(values[i] + values[j]) * inverse[i] * inverse[j])
                     : Math.Abs(values[i] - values[j]) > least ? (inverse[i] - inverse[j]) / (values[i] - values[j]) : 0;
             });
-            return byRows ? z.Transpose().MatMul(function).MatMul(z) : function;
+            return byRows ? z.Transpose().MatMulInFull(function).MatMulInFull(z) : function;
         }
     }
 }

@@ -33,7 +33,7 @@ public sealed class RepresentationSubspaceDistance : IDiscrepancy
         Tensor s = Span(source), t = Span(target);
         if (s.Elements == 0 || t.Elements == 0)
             return (source.Sum() + target.Sum()) * 0; // no rank, no angle
-        var (left, cosines, right) = SingularDecomposition.Of(s.MatMul(t.Transpose()), tolerance: 0);
+        var (left, cosines, right) = SingularDecomposition.Of(s.MatMulInFull(t.Transpose()), tolerance: 0);
         var squares = 1 - cosines.Square();
         var isZero = squares.LessOrEqual(1e-12);
         var value = Tensor.Where(isZero, isZero * 0, Tensor.Where(isZero, isZero, squares).Sqrt()).Sum();

@@ -14,7 +14,7 @@ internal static class TunedMatMul
     {
         if (typeof(T) != typeof(float) || !device.HasAsynchronousCopies || shape.M < Smallest || shape.N < Smallest || shape.K < Smallest)
             return false;
-        switch (device.MatMulPrecision)
+        switch (Precision(device.MatMulPrecision, device.AllowTunedMatMul, shape.Operands))
         {
             case MatMulPrecision.Float32 when device.AllowTunedMatMul:
                 Staged<T, ScalarVariant, O>(device, shape, a, b, output);
@@ -32,6 +32,14 @@ internal static class TunedMatMul
                 return false;
         }
     }
+
+    /// <summary>What to compute with: numbers of 16 bits lose nothing on the tensor cores of their type.</summary>
+    internal static MatMulPrecision Precision(MatMulPrecision wanted, bool allowsTuned, ElementType operands) => (allowsTuned, operands) switch
+    {
+        (true, ElementType.Float16) => MatMulPrecision.Float16,
+        (true, ElementType.BFloat16) => MatMulPrecision.BFloat16,
+        _ => wanted,
+    };
 
     private static void Staged<T, V, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
         where T : unmanaged where V : unmanaged, IProductVariant where O : struct, IOutput<T> =>
