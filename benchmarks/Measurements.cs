@@ -9,6 +9,8 @@ internal static class Measurements
         usage: workloads FILE [FILTER] [SECONDS] [--device cpu|cuda|opencl[:index]]   times the workloads of a file, a JSON line each
                          [--eager]                                                            ... their training steps as they are written, not captured and replayed
                peak [ROUNDS] [--device D]                                             what the machine can do at most, and what large products make of it
+               first-step lenet|resnet18 [--warm-up] [--device D]                     from the start of the process to the end of a training step; --warm-up loads kernels in the background
+        with --graphs for captured steps as CUDA graphs, --async-copies for copies to the device that the host does not wait for, also on CUDA,
         with --precision fp32|tf32|bf16|fp16 for the products of a card, and --tuned for its tuned float32 products
         """;
 
@@ -25,7 +27,7 @@ internal static class Measurements
     {
         var words = arguments.ToList();
         string name = Take(words, "--device") ?? "cpu", precision = Take(words, "--precision") ?? "fp32";
-        bool captures = !words.Remove("--eager"), tuned = words.Remove("--tuned");
+        bool captures = !words.Remove("--eager"), tuned = words.Remove("--tuned"), graphs = words.Remove("--graphs"), copies = words.Remove("--async-copies"), warmsUp = words.Remove("--warm-up");
         if (!Precisions.ContainsKey(precision))
         {
             Console.Error.WriteLine(Usage);
@@ -35,6 +37,11 @@ internal static class Measurements
         {
             using var device = Open();
             return new Peak(device).Run(count.Count == 0 ? 5 : int.Parse(count[0], CultureInfo.InvariantCulture));
+        }
+        if (words is ["first-step", var model] && FirstStep.IsKnown(model))
+        {
+            using var device = Open();
+            return FirstStep.Run(model, device, warmsUp);
         }
         if (words is not ["workloads", var file, .. var options] || !File.Exists(file))
         {
@@ -53,7 +60,8 @@ internal static class Measurements
         Device Open()
         {
             var found = Device.Open(name);
-            (found.MatMulPrecision, found.AllowTunedMatMul) = (Precisions[precision], tuned);
+            (found.MatMulPrecision, found.AllowTunedMatMul, found.AllowGraphs) = (Precisions[precision], tuned, graphs);
+            found.AllowAsynchronousCopies |= copies;
             return found;
         }
     }

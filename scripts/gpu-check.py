@@ -6,7 +6,7 @@ usage: scripts/gpu-check.py pack FOLDER --peer torch_gpu.py --workloads workload
 
 A run writes into OUT after every step, so that what was done stands if it is cut off: report.md (the table), report.json (the same, for programs), tests-*.jsonl
 and steps.log. Steps: what the machine is; the tests of kernels and operators on the device, and on OpenCL if the driver offers a graphics processor there;
-the peak rates; and the workloads beside PyTorch, by turns, in fresh processes. Leave steps out with --skip, for instance --skip opencl,peak.
+the first training step of a first process, of a second one, and of one that warms up; the peak rates; and the workloads beside PyTorch, by turns, in fresh processes. Leave steps out with --skip, for instance --skip opencl,peak.
 With --sanitizer, the tests run once more under compute-sanitizer (memcheck), those whose names hold --sanitizer-filter.
 """
 import argparse, datetime, json, math, os, shutil, subprocess, sys, time
@@ -34,7 +34,7 @@ class Report:
     """What is known so far; written whole after every step."""
 
     def __init__(self, folder):
-        self.folder, self.data = folder, {"date": datetime.date.today().isoformat(), "machine": {}, "tests": {}, "peak": {}, "workloads": {}, "steps": []}
+        self.folder, self.data = folder, {"date": datetime.date.today().isoformat(), "machine": {}, "tests": {}, "first": {}, "peak": {}, "workloads": {}, "steps": []}
         os.makedirs(folder, exist_ok=True)
 
     def write(self):
@@ -51,6 +51,8 @@ class Report:
         lines += [f"| {name} | {t['passed']} | {t['failed']} | {t['skipped']} | {t['seconds']:.0f} | {t['note']} |" for name, t in d["tests"].items()]
         for name, t in d["tests"].items():
             lines += [f"- {name}: {row['name']}: {row['message'][:300]}" for row in t["failures"]]
+        if d["first"]:
+            lines += ["", "| from the start of a process to the end of its first training step | ms |", "|---|---|"] + [f"| {name} | {ms:.0f} |" for name, ms in d["first"].items()]
         if d["peak"]:
             lines += ["", "| rate | median | best | |", "|---|---|---|---|"] + [f"| {name} | {r['median']} | {r['best']} | {r['unit']} |" for name, r in d["peak"].items()]
         if d["workloads"]:
@@ -73,7 +75,7 @@ class Run:
     def __init__(self, a):
         self.a, self.report, self.end = a, Report(a.out), time.monotonic() + a.limit
 
-    def call(self, name, command, share):
+    def call(self, name, command, share, **variables):
         """Runs a step for at most its share of the time that is left; returns the JSON lines of its output."""
         left = self.end - time.monotonic()
         limit, start, log = min(share, left), time.monotonic(), os.path.join(self.a.out, "step.part")
@@ -82,7 +84,7 @@ class Run:
         if limit > 5:
             with open(log, "w") as out:
                 try:
-                    ended = f"exit code {subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, timeout=limit).returncode}"
+                    ended = f"exit code {subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, timeout=limit, env={**os.environ, **variables}).returncode}"
                 except subprocess.TimeoutExpired:
                     ended = f"stopped after {limit:.0f} s"
                 except OSError as e:
@@ -132,6 +134,16 @@ class Run:
                                            "note": ended if not rows or "passed" not in rows[-1] else "", "failures": [row for row in cases if row["outcome"] == "failed"]}
         self.report.write()
 
+    def first_steps(self):
+        folder = os.path.join(self.a.out, "kernels")
+        for model in ("lenet", "resnet18"):
+            shutil.rmtree(folder, ignore_errors=True)
+            for turn, words in (("a first process", ()), ("a second one", ()), ("one that warms up", ("--warm-up",))):
+                rows, _ = self.call(f"first-step-{model}", self.ours("first-step", model, *words, "--device", self.a.device), 60, TRANSFERENGINE_KERNEL_CACHE=folder)
+                self.report.data["first"].update({f"{model}, {turn}": row["ms"] for row in rows if "ms" in row})
+                self.report.write()
+        shutil.rmtree(folder, ignore_errors=True)
+
     def peak(self):
         rows, _ = self.call("peak", self.ours("peak", "3", "--device", self.a.device), 60)
         self.report.data["peak"] = {row["name"]: row for row in rows if "best" in row}
@@ -141,7 +153,7 @@ class Run:
         path, seconds = os.path.join(HERE, file), str(self.a.seconds)
         for turn in range(self.a.rounds):
             for precision in self.a.precision.split(","):
-                ours = self.ours("workloads", path, self.a.filter, seconds, "--device", self.a.device, "--precision", precision, *(["--tuned"] if self.a.tuned else []))
+                ours = self.ours("workloads", path, self.a.filter, seconds, "--device", self.a.device, "--precision", precision, *(f"--{name}" for name in ("tuned", "graphs", "async-copies") if getattr(self.a, name.replace("-", "_"))))
                 peer = [self.a.python, os.path.join(HERE, "peer.py"), path, self.a.filter, seconds, "--precision", precision, "--device", self.a.peer_device]
                 for side, command in (("ours", ours), ("peer", peer)):
                     rows, _ = self.call(f"{os.path.splitext(file)[0]}-{precision}-{side}-{turn}", command, share)
@@ -165,6 +177,8 @@ def run(a):
         work.tests("opencl", a.limit * 0.15, filter=a.tests)
     if a.sanitizer:
         work.tests(a.device, a.limit * 0.2, ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"], f"{a.device}-memcheck", a.sanitizer_filter)
+    if "first" not in skip:
+        work.first_steps()
     if "peak" not in skip:
         work.peak()
     for file in (file for file in ("workloads.json", "gpu.json") if file not in skip):
@@ -183,8 +197,9 @@ def main():
     q.add_argument("--out", required=True); q.add_argument("--device", default="cuda"); q.add_argument("--limit", type=float, default=540, help="seconds of all steps together")
     q.add_argument("--rounds", type=int, default=2); q.add_argument("--seconds", type=float, default=0.2, help="of one workload"); q.add_argument("--filter", default="", help="of workloads")
     q.add_argument("--tests", default="", help="part of the names of the tests that run"); q.add_argument("--precision", default="fp32", help="one or several of the peer's, with commas")
-    q.add_argument("--skip", default="", help="some of tests,opencl,peak,workloads.json,gpu.json"); q.add_argument("--python", default="python3", help="the one that has PyTorch")
+    q.add_argument("--skip", default="", help="some of tests,opencl,first,peak,workloads.json,gpu.json"); q.add_argument("--python", default="python3", help="the one that has PyTorch")
     q.add_argument("--peer-device", default="cuda"); q.add_argument("--tuned", action="store_true", help="float32 products by the tuned kernel, too")
+    q.add_argument("--graphs", action="store_true", help="captured steps as CUDA graphs"); q.add_argument("--async-copies", action="store_true", help="copies to the device that the host does not wait for")
     q.add_argument("--sanitizer", action="store_true"); q.add_argument("--sanitizer-filter", default="MatMul")
     a = p.parse_args()
     return pack(a) if a.verb == "pack" else run(a)

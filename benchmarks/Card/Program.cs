@@ -29,7 +29,7 @@ internal static class Program
                 return Tests(machine, "", count);
             case ["tests", var machine, var filter] when int.TryParse(workers, out int count) && count > 0:
                 return Tests(machine, filter, count);
-            case ["workloads" or "peak", ..]:
+            case ["workloads" or "peak" or "first-step", ..]:
                 return Measurements.Run(arguments);
             default:
                 Console.Error.WriteLine(Usage);

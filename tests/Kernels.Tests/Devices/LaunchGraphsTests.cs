@@ -108,6 +108,42 @@ public sealed class LaunchGraphsTests : IDisposable
         Assert.Equal(1, driver.Open);
     }
 
+    /// <summary>What must pass on a card before graphs may be chosen by default; elsewhere both ways are launch by launch.</summary>
+    [SkippableTheory, InlineData("direct"), InlineData("opencl"), InlineData("cuda")]
+    public void Replays_by_graphs_have_the_bits_of_replays_launch_by_launch(string machine)
+    {
+        using var card = TestDevices.OpenAnew(machine);
+        float[] want = Replayed(false);
+        Assert.Equal(want, Replayed(true));
+        Assert.True(want.Distinct().Count() > 100); // random numbers are in it, new ones at each replay
+        Assert.All(want, x => Assert.InRange(x, 3, 8));
+
+        float[] Replayed(bool graphs)
+        {
+            card.AllowGraphs = graphs;
+            var stream = new PhiloxStream(5);
+            using var record = new LaunchRecord(card);
+            Slice sum = Rent(), drawn = Rent(), copy = Rent();
+            Movement.Fill(card, sum, 0.5); // five times 1 and a number from -0.5 to 0.5 are added
+            record.Begin();
+            Elementwise.Map(card, new Affine(1, 1), sum, sum);
+            Elementwise.Map(card, new Affine(1, 0.5), sum, sum);
+            Sampling.Uniform(card, stream.Take(Sampling.Counters(sum.Length, sum.Type)), -0.5, 0.5, drawn);
+            Elementwise.Zip(card, default(Add), sum, drawn, sum);
+            card.CopyWithin(sum, copy);
+            card.CopyIn<float>([-1], drawn with { Length = 1 });
+            Elementwise.Map(card, new Affine(1, -0.5), copy, sum);
+            record.End(isWhole: true);
+            for (int time = 0; time < 4; time++)
+                record.Replay();
+            var result = new float[sum.Length];
+            card.CopyOut<float>(sum, result);
+            return result;
+        }
+
+        Slice Rent() => new(card.Memory.Rent(4096, null), 0, 1000, ElementType.Float32);
+    }
+
     [Fact]
     public void An_old_driver_is_named()
     {
