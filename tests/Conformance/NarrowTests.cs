@@ -165,7 +165,7 @@ public class NarrowTests
         [
             typeof(ConversionKernel<float, ushort, float, Narrow<Float16Bits>>), typeof(ConversionKernel<float, ushort, float, Narrow<BFloat16Bits>>), typeof(ConversionKernel<ushort, float, float, Narrow<Float16Bits>>),
             typeof(ConversionKernel<double, ushort, double, Narrow<Float16Bits>>), typeof(ConversionKernel<int, ushort, float, Narrow<BFloat16Bits>>), typeof(ConversionKernel<float, float, float, Narrow<Float16Bits>>),
-            typeof(ConversionKernel<ushort, ushort, float, Renarrowed<Float16Bits, BFloat16Bits>>), typeof(CopyNarrowKernel), typeof(FillNarrowKernel), typeof(SelectNarrowKernel), typeof(GatherKernel<ushort>),
+            typeof(ConversionKernel<ushort, ushort, float, Renarrowed<Float16Bits, BFloat16Bits>>), typeof(CopyNarrowKernel), typeof(FillNarrowKernel), typeof(SelectNarrowKernel), typeof(GatherKernel<ushort>), typeof(UnscaleKernel<float>),
         ];
         using var context = ComputeDevice.CompilerContext();
         using var backend = new PTXBackend(context, architecture == "sm_70" ? CudaArchitecture.SM_70 : CudaArchitecture.SM_90, CudaInstructionSet.ISA_80, null!);

@@ -31,8 +31,11 @@ internal sealed partial class PtxMachine
         ulong result = i.Words[0] switch
         {
             "mov" or "cvta" => x,
+            "add" when type == "f32" => BitConverter.SingleToUInt32Bits(Float(x) + Float(y)),
+            "sub" when type == "f32" => BitConverter.SingleToUInt32Bits(Float(x) - Float(y)),
             "add" => x + y,
             "sub" => x - y,
+            "mad" when i.Words[1] == "lo" => x * y + z,
             "mul" when i.Words[1] == "lo" => x * y,
             "mul" when i.Words[1] == "wide" && type == "u32" => (ulong)(uint)x * (uint)y,
             "mul" when i.Words[1] == "wide" && type == "s32" => (ulong)((long)(int)x * (int)y),
@@ -41,6 +44,7 @@ internal sealed partial class PtxMachine
             "max" when type == "s32" => (ulong)Math.Max((int)x, (int)y),
             "shl" => x << (int)y,
             "shr" when type == "s32" => (ulong)((int)x >> (int)y),
+            "shr" when type == "u32" => (uint)x >> (int)y,
             "and" => x & y,
             "or" => x | y,
             "xor" => x ^ y,
@@ -57,12 +61,26 @@ internal sealed partial class PtxMachine
     private static bool Compare(string how, string type, ulong x, ulong y)
     {
         long a = type == "s32" ? (int)x : type == "u32" ? (uint)x : type == "s64" ? (long)x : throw new NotSupportedException(type), b = type == "s32" ? (int)y : type == "u32" ? (uint)y : (long)y;
-        return how switch { "lt" => a < b, "le" => a <= b, "gt" => a > b, "ge" => a >= b, "eq" => a == b, "ne" => a != b, _ => throw new NotSupportedException(how) };
+        return how switch
+        {
+            "lt" => a < b,
+            "le" => a <= b,
+            "gt" => a > b,
+            "ge" => a >= b,
+            "eq" => a == b,
+            "ne" => a != b,
+            "lo" => (ulong)a < (ulong)b,
+            "ls" => (ulong)a <= (ulong)b,
+            "hi" => (ulong)a > (ulong)b,
+            "hs" => (ulong)a >= (ulong)b,
+            _ => throw new NotSupportedException(how),
+        };
     }
 
     private static ulong Convert(string kind, ulong x) => kind switch
     {
         "s64.s32" => (ulong)(int)x,
+        "u16.u32" or "s32.u16" or "u32.u16" => (ushort)x,
         "rna.tf32.f32" => RoundedToTensorFloat32((uint)x),
         "rn.bf16.f32" => RoundedToBFloat16((uint)x),
         "rn.f16.f32" => BitConverter.HalfToUInt16Bits((Half)Float(x)),
@@ -83,6 +101,11 @@ internal sealed partial class PtxMachine
         string memory = i.Operands[load ? 1 : 0];
         if (i.Words[1] == "param")
         {
+            if (memory.StartsWith("[_item", StringComparison.Ordinal))
+            {
+                thread.Values[registers[parts[0]]] = (ulong)items;
+                return;
+            }
             string[] offset = memory.Trim('[', ']').Split('+');
             thread.Values[registers[parts[0]]] = Read(parameters.AsSpan(offset.Length > 1 ? int.Parse(offset[1], CultureInfo.InvariantCulture) : 0, bytes));
             return;

@@ -18,7 +18,8 @@ internal sealed partial class PtxMachine
     private readonly Dictionary<string, int> registers = [], labels = [];
     private readonly byte[] parameters, global, shared;
     private readonly (int Writer, int WrittenAt, int Reader, int ReadAt)[] touched;
-    private int epoch;
+    private readonly int items;
+    private int epoch, groupSize;
 
     private sealed record Instruction(string Predicate, bool Negated, string[] Words, string[] Operands, string Text);
 
@@ -34,9 +35,10 @@ internal sealed partial class PtxMachine
     /// <param name="text">The PTX of one kernel.</param>
     /// <param name="parameters">The bytes of its parameter.</param>
     /// <param name="global">Its global memory, which begins at <see cref="GlobalBase"/>.</param>
-    public PtxMachine(string text, byte[] parameters, byte[] global)
+    /// <param name="items">The number of items of a kernel that is launched by such.</param>
+    public PtxMachine(string text, byte[] parameters, byte[] global, int items = 0)
     {
-        (this.parameters, this.global) = (parameters, global);
+        (this.parameters, this.global, this.items) = (parameters, global, items);
         int sharedBytes = 0;
         foreach (string line in text.Split('\n').Select(line => line.Trim()).Where(line => line.StartsWith(".shared", StringComparison.Ordinal)))
             sharedBytes += int.Parse(line[(line.IndexOf('[') + 1)..line.IndexOf(']')], CultureInfo.InvariantCulture);
@@ -56,6 +58,7 @@ internal sealed partial class PtxMachine
     public void Run(int group, int threads)
     {
         var all = Enumerable.Range(0, threads).Select(i => new PtxThread(i, registers.Count)).ToArray();
+        groupSize = threads;
         Array.Fill(touched, (-1, -1, -1, -1));
         Random.Shared.NextBytes(shared); // nothing may rely on zeros
         while (true)
@@ -198,6 +201,7 @@ internal sealed partial class PtxMachine
         {
             "%tid.x" => (ulong)thread.Index,
             "%ctaid.x" => (ulong)group,
+            "%ntid.x" => (ulong)groupSize,
             _ when operand.StartsWith("__shared", StringComparison.Ordinal) => 0,
             _ => (ulong)long.Parse(operand, CultureInfo.InvariantCulture),
         };
