@@ -7,6 +7,9 @@ namespace TransferEngine.Kernels;
 internal readonly record struct AttentionShape(int Outer, int Inner, int L, int S, int E, int V, double Scale)
 {
     public int Batch => Outer * Inner;
+
+    /// <summary>The scale rounded to an element's type: kernels of float32 then have no float64 in them.</summary>
+    public T ScaleAs<T>() where T : unmanaged => typeof(T) == typeof(float) ? (T)(object)(float)Scale : (T)(object)Scale;
 }
 
 /// <summary>Matrices in a slice, by strides in elements over both batch axes and rows, 0 where they are shared; <see cref="Column"/> is 1 for all but masks, and for those 0 or 1.</summary>
@@ -135,7 +138,7 @@ internal readonly struct AttentionArguments<T>(in AttentionShape shape, in Atten
     public readonly AttentionRows<T> Query = new(inputs.Query), Key = new(inputs.Key), Value = new(inputs.Value), Mask = new(inputs.Mask ?? inputs.Query);
     public readonly ArrayView<T> Output = output.View<T>(), LogSums = (logSums ?? output).View<T>();
     public readonly int Batch = shape.Batch, Inner = shape.Inner, L = shape.L, S = shape.S, E = shape.E, V = shape.V, Flags = (inputs.Mask is null ? 0 : 1) + (logSums is null ? 0 : 2);
-    public readonly double Scale = shape.Scale;
+    public readonly T Scale = shape.ScaleAs<T>();
 }
 
 /// <summary>One work item: <c>chunk</c> rows of products.</summary>

@@ -53,16 +53,16 @@ internal static unsafe class DirectAttention
 
     /// <summary>to = scale · rows, one after the other, each filled up with zeros to whole panels: either operand of a product.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Copy<T, L>(T* from, nint stride, int rows, int columns, double scale, T* to) where T : unmanaged where L : unmanaged, ILane<L, T>
+    public static void Copy<T, L>(T* from, nint stride, int rows, int columns, L scale, T* to) where T : unmanaged where L : unmanaged, ILane<L, T>
     {
-        L factor = L.Constant(scale), zero = L.Constant(0);
+        L zero = L.Constant(0);
         int wide = Up(columns, PackedProduct.PanelColumns<T, L>()), whole = columns & -L.Width;
         for (int i = 0; i < rows; i++, from += stride, to += wide)
         {
             for (int j = 0; j < whole; j += L.Width)
-                *(L*)(to + j) = factor * *(L*)(from + j);
+                *(L*)(to + j) = scale * *(L*)(from + j);
             for (int j = whole; j < wide; j += L.Width)
-                *(L*)(to + j) = j < columns ? factor * Load(from + j, columns - j, zero) : zero;
+                *(L*)(to + j) = j < columns ? scale * Load(from + j, columns - j, zero) : zero;
         }
     }
 
@@ -99,11 +99,11 @@ internal static unsafe class DirectAttention
                 {
                     int n = Math.Min(keys, arguments.S - key);
                     PackRows(arguments.Key.Pointer(batch, arguments.Inner, key), arguments.Key.Row, n, arguments.E, width, keyPanels);
-                    Copy<T, L>(arguments.Value.Pointer(batch, arguments.Inner, key), arguments.Value.Row, n, arguments.V, 1, values);
+                    Copy(arguments.Value.Pointer(batch, arguments.Inner, key), arguments.Value.Row, n, arguments.V, L.Constant(1), values);
                     for (int i = 0; i < count; i++)
                     {
                         int row = (top + i) * rows, height = Math.Min(rows, arguments.L - row);
-                        Copy<T, L>(arguments.Query.Pointer(batch, arguments.Inner, row), arguments.Query.Row, height, arguments.E, arguments.Scale, query);
+                        Copy(arguments.Query.Pointer(batch, arguments.Inner, row), arguments.Query.Row, height, arguments.E, L.Splat(arguments.Scale), query);
                         for (int j = 0; j < n; j += width)
                             TileKernel.Run<T, L>(height, n - j > L.Width, query, queryWidth, 1, keyPanels + j * arguments.E, width, arguments.E, tiles + j * rows, true);
                         for (int r = 0; r < height; r++)

@@ -67,13 +67,14 @@ internal static unsafe class DirectAttentionGradient
                 T* keyPanels = (T*)scratch.Address, valuePanels = keyPanels + (nint)keys * e, keyRows = valuePanels + (nint)keys * v, queryRows = keyRows + (nint)keys * wideE;
                 T* gradientRows = queryRows + (nint)queries * wideE, weights = gradientRows + (nint)queries * wideV, derivatives = weights + (nint)queries * line;
                 T* scores = derivatives + (nint)queries * line, products = scores + rows * width, keyAt = arguments.Key.Pointer(batch, inner, key);
+                L scale = L.Splat(arguments.Scale);
                 // With the scale in the queries, it is in their scores and in the key's gradient; the query's gets it with the keys.
-                DirectAttention.Copy<T, L>(arguments.Query.Pointer(batch, inner, query), arguments.Query.Row, count, e, arguments.Scale, queryRows);
-                DirectAttention.Copy<T, L>(gradient.Pointer(batch, inner, query), gradient.Row, count, v, 1, gradientRows);
+                DirectAttention.Copy(arguments.Query.Pointer(batch, inner, query), arguments.Query.Row, count, e, scale, queryRows);
+                DirectAttention.Copy(gradient.Pointer(batch, inner, query), gradient.Row, count, v, L.Constant(1), gradientRows);
                 DirectAttention.PackRows(keyAt, arguments.Key.Row, n, e, width, keyPanels);
                 DirectAttention.PackRows(arguments.Value.Pointer(batch, inner, key), arguments.Value.Row, n, v, width, valuePanels);
                 if (queryGradient is not null)
-                    DirectAttention.Copy<T, L>(keyAt, arguments.Key.Row, n, e, arguments.Scale, keyRows);
+                    DirectAttention.Copy(keyAt, arguments.Key.Row, n, e, scale, keyRows);
                 // A block's first round is 0, or where there are more of its kind than of the other, the one in which a block of those comes to it.
                 int queryBlocks = (arguments.L + queries - 1) / queries, keyBlocks = (arguments.S + keys - 1) / keys;
                 bool firstOfQuery = round == (block < keyBlocks ? 0 : rounds - block), firstOfKey = round == (other < queryBlocks ? 0 : other - queryBlocks + 1);

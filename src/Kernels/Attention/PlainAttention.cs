@@ -21,7 +21,7 @@ internal readonly struct AttentionGradientArguments<T> where T : unmanaged
     /// <summary>Width is that of the result; flags: 1 with a mask, 2 where rows are queries, 4 where the derivative by the scores is summed with, not the weights.</summary>
     public readonly int Batch, Inner, RowCount, ColumnCount, E, V, Width, Flags;
 
-    public readonly double Scale;
+    public readonly T Scale;
 
     private AttentionGradientArguments(
         in AttentionShape shape, in AttentionInputs inputs, in AttentionOperand gradient, Slice logSums, Slice products, Slice result, in AttentionOperand factor, int width, int flags)
@@ -33,7 +33,7 @@ internal readonly struct AttentionGradientArguments<T> where T : unmanaged
         (RowCount, ColumnCount) = queries ? (shape.L, shape.S) : (shape.S, shape.L);
         (Factor, Mask) = (new(factor), new(queries ? mask : mask with { Row = mask.Column, Column = mask.Row }));
         (LogSums, Products, Result) = (logSums.View<T>(), products.View<T>(), result.View<T>());
-        (Batch, Inner, E, V, Width, Flags, Scale) = (shape.Batch, shape.Inner, shape.E, shape.V, width, flags + (inputs.Mask is null ? 0 : 1), shape.Scale);
+        (Batch, Inner, E, V, Width, Flags, Scale) = (shape.Batch, shape.Inner, shape.E, shape.V, width, flags + (inputs.Mask is null ? 0 : 1), shape.ScaleAs<T>());
     }
 
     public static AttentionGradientArguments<T> OfQuery(in AttentionShape shape, in AttentionInputs inputs, in AttentionOperand gradient, Slice logSums, Slice products, Slice result) =>
@@ -50,7 +50,7 @@ internal readonly struct AttentionGradientArguments<T> where T : unmanaged
     public L Weight<L>(int batch, int maskStart, int row, int column, L score, L derivative) where L : unmanaged, ILane<L, T>
     {
         int query = (Flags & 2) != 0 ? batch * RowCount + row : batch * ColumnCount + column;
-        var scale = L.Constant(Scale);
+        var scale = L.Splat(Scale);
         score *= scale;
         if ((Flags & 1) != 0)
             score += L.Splat(L.At(Mask.Data, maskStart + row * Mask.Row + column * Mask.Column));
@@ -92,7 +92,7 @@ internal readonly struct PlainAttention<T>(AttentionArguments<T> arguments) : IK
 
     private L Score<L>(int query, int key, int mask, int j) where L : unmanaged, ILane<L, T>
     {
-        var score = AttentionProducts.Dot<L, T>(arguments.Query.Data, query, arguments.Key.Data, key + j * arguments.Key.Row, arguments.E) * L.Constant(arguments.Scale);
+        var score = AttentionProducts.Dot<L, T>(arguments.Query.Data, query, arguments.Key.Data, key + j * arguments.Key.Row, arguments.E) * L.Splat(arguments.Scale);
         return (arguments.Flags & 1) != 0 ? score + L.Splat(L.At(arguments.Mask.Data, mask + j * arguments.Mask.Column)) : score;
     }
 }

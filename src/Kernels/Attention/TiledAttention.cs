@@ -75,7 +75,7 @@ internal readonly struct TiledAttention<T, S>(AttentionArguments<T> arguments) :
     {
         if (row >= arguments.L || column >= arguments.S)
             return L.Constant(double.NegativeInfinity);
-        product *= L.Constant(arguments.Scale);
+        product *= L.Splat(arguments.Scale);
         return (arguments.Flags & 1) != 0 ? product + L.Splat(L.At(arguments.Mask.Data, mask + row * arguments.Mask.Row + column * arguments.Mask.Column)) : product;
     }
 
