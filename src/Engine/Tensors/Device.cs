@@ -70,8 +70,8 @@ public sealed class Device : IDisposable
     }
 
     /// <summary>
-    /// What float32 matrix products (not convolutions) compute with on CUDA, from compute capability 8.0 on and where every size is at least 16: at first
-    /// <see cref="MatMulPrecision.Float32"/>, as PyTorch's. Elsewhere without effect. The kernels of the other settings have run on no card yet, only through an interpreter
+    /// What float32 matrix products and convolutions, with their gradients, compute with on CUDA, from compute capability 8.0 on and where every size of the product is at least 16:
+    /// at first <see cref="MatMulPrecision.Float32"/>; PyTorch's is so for products, and TensorFloat32 for convolutions. Elsewhere without effect. The kernels of the other settings have run on no card yet, only through an interpreter
     /// of their compiled code.
     /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is none of the enumeration.</exception>
@@ -82,7 +82,7 @@ public sealed class Device : IDisposable
     }
 
     /// <summary>
-    /// Whether float32 matrix products on CUDA that keep to <see cref="MatMulPrecision.Float32"/> may run by a kernel tuned for compute capability 8.0 and later. False at
+    /// Whether float32 matrix products and convolutions on CUDA that keep to <see cref="MatMulPrecision.Float32"/> may run by a kernel tuned for compute capability 8.0 and later. False at
     /// first, as that kernel has run on no card yet; elsewhere without effect.
     /// </summary>
     public bool AllowTunedMatMul

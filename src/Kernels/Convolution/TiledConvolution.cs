@@ -4,8 +4,8 @@ using ILGPU;
 namespace TransferEngine.Kernels;
 
 /// <summary>
-/// Convolution and its gradients as tiled products in shared memory, for GPUs: every number is read from memory once for a tile of sums, and the weight
-/// gradient, whose sums are long and few, is cut into pieces of the batch that are added up in order.
+/// Convolution and its gradients as tiled products in shared memory, for GPUs, by the tiles that are tuned for CUDA where those are asked for: every number is read from memory
+/// once for a tile of sums, and the weight gradient, whose sums are long and few, is cut into pieces of the batch that are added up in order.
 /// </summary>
 internal static class TiledConvolution
 {
@@ -24,13 +24,13 @@ internal static class TiledConvolution
     public static void Forward<T, S>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice weight, in Slice? bias, in Slice y) where T : unmanaged where S : unmanaged, IGroupSide
     {
         int depth = s.GroupChannels * s.Taps;
-        PortableMatMul.Tiled<T, S, MatrixLines<T>, PatchLines<T>, MapRows<T>>(
+        Run<T, S, MatrixLines<T>, PatchLines<T>, MapRows<T>>(
             device, new(s.Groups, s.GroupOutputs, s.Batch * s.OutputPlane, depth), new(weight.View<T>(), depth, 1, s.GroupOutputs * depth), new(s, x.View<T>()),
             new(y.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Outputs, s.GroupOutputs, s.OutputPlane));
     }
 
     public static void InputGradient<T, S>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged where S : unmanaged, IGroupSide =>
-        PortableMatMul.Tiled<T, S, FilterLines<T>, GradientPatchLines<T>, MapRows<T>>(
+        Run<T, S, FilterLines<T>, GradientPatchLines<T>, MapRows<T>>(
             device, new(s.Groups, s.GroupChannels, s.Batch * s.InputPlane, s.GroupOutputs * s.Taps), new(s, weight.View<T>()), new(s, dy.View<T>()),
             new(dx.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Channels, s.GroupChannels, s.InputPlane));
 
@@ -39,10 +39,17 @@ internal static class TiledConvolution
         int columns = s.GroupChannels * s.Taps, tile = 4 * S.Side, tiles = s.Groups * ((s.GroupOutputs + tile - 1) / tile) * ((columns + tile - 1) / tile);
         using var pieces = new BatchPieces(device, s.Batch, Groups / tiles, dweight);
         // Pieces stand outside groups, so that each piece is a whole gradient.
-        PortableMatMul.Tiled<T, S, MapLines<T>, TapLines<T>, RowMajor<T, Identity<T>>>(
+        Run<T, S, MapLines<T>, TapLines<T>, RowMajor<T, Identity<T>>>(
             device, new(pieces.Count * s.Groups, s.GroupOutputs, columns, pieces.Images * s.OutputPlane), new(s, dy.View<T>(), pieces.Images), new(s, x.View<T>(), pieces.Images),
             new(pieces.Sums.View<T>(), s.GroupOutputs, columns, default));
         pieces.AddUp<T>();
+    }
+
+    private static void Run<T, S, A, B, O>(ComputeDevice device, in MatMulShape shape, A a, B b, O output)
+        where T : unmanaged where S : unmanaged, IGroupSide where A : struct, ITileSource<T> where B : struct, ITileSource<T> where O : struct, IOutput<T>
+    {
+        if (!TunedMatMul.TryRun<T, A, B, O>(device, shape, a, b, output))
+            PortableMatMul.Tiled<T, S, A, B, O>(device, shape, a, b, output);
     }
 }
 
@@ -51,19 +58,21 @@ internal readonly struct PatchLines<T>(Conv2dShape shape, ArrayView<T> x) : ITil
 {
     private readonly Conv2dShape shape = shape;
     private readonly ArrayView<T> x = x;
+    private readonly Divisor outputX = new(shape.X.Output), outputY = new(shape.Y.Output), kernelX = new(shape.X.Kernel), kernelY = new(shape.Y.Kernel);
 
     public int RunsAlongK => 0;
 
-    public T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T>
+    public int FoursTogether => 0;
+
+    public ArrayView<T> Data => x;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Place(int batch, int line, int k)
     {
-        var s = shape;
-        int ow = line % s.X.Output, rest = line / s.X.Output, oh = rest % s.Y.Output, n = rest / s.Y.Output;
-        int kw = k % s.X.Kernel, tap = k / s.X.Kernel, kh = tap % s.Y.Kernel, c = tap / s.Y.Kernel;
-        int ih = oh * s.Y.Stride - s.Y.Padding + kh * s.Y.Dilation, iw = ow * s.X.Stride - s.X.Padding + kw * s.X.Dilation;
-        T value = L.First(L.Constant(0));
-        if (ih >= 0 && ih < s.Y.Input && iw >= 0 && iw < s.X.Input)
-            value = L.At(x, ((n * s.Channels + batch * s.GroupChannels + c) * s.Y.Input + ih) * s.X.Input + iw);
-        return value;
+        int n = outputY.Divide(outputX.Divide(line, out int ow), out int oh), c = kernelY.Divide(kernelX.Divide(k, out int kw), out int kh);
+        int ih = oh * shape.Y.Stride - shape.Y.Padding + kh * shape.Y.Dilation, iw = ow * shape.X.Stride - shape.X.Padding + kw * shape.X.Dilation;
+        return ih >= 0 && ih < shape.Y.Input && iw >= 0 && iw < shape.X.Input
+            ? ((n * shape.Channels + batch * shape.GroupChannels + c) * shape.Y.Input + ih) * shape.X.Input + iw : -1;
     }
 }
 
@@ -72,50 +81,62 @@ internal readonly struct GradientPatchLines<T>(Conv2dShape shape, ArrayView<T> d
 {
     private readonly Conv2dShape shape = shape;
     private readonly ArrayView<T> dy = dy;
+    private readonly Divisor inputX = new(shape.X.Input), inputY = new(shape.Y.Input), kernelX = new(shape.X.Kernel), kernelY = new(shape.Y.Kernel), strideX = new(shape.X.Stride), strideY = new(shape.Y.Stride);
 
     public int RunsAlongK => 0;
 
-    public T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T>
+    public int FoursTogether => 0;
+
+    public ArrayView<T> Data => dy;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Place(int batch, int line, int k)
     {
-        var s = shape;
-        int iw = line % s.X.Input, rest = line / s.X.Input, ih = rest % s.Y.Input, n = rest / s.Y.Input;
-        int kw = k % s.X.Kernel, tap = k / s.X.Kernel, kh = tap % s.Y.Kernel, o = tap / s.Y.Kernel;
-        int down = ih + s.Y.Padding - kh * s.Y.Dilation, right = iw + s.X.Padding - kw * s.X.Dilation, oh = down / s.Y.Stride, ow = right / s.X.Stride;
-        T value = L.First(L.Constant(0));
-        if (down >= 0 && right >= 0 && oh * s.Y.Stride == down && ow * s.X.Stride == right && oh < s.Y.Output && ow < s.X.Output)
-            value = L.At(dy, ((n * s.Outputs + batch * s.GroupOutputs + o) * s.Y.Output + oh) * s.X.Output + ow);
-        return value;
+        int n = inputY.Divide(inputX.Divide(line, out int iw), out int ih), o = kernelY.Divide(kernelX.Divide(k, out int kw), out int kh);
+        int down = ih + shape.Y.Padding - kh * shape.Y.Dilation, right = iw + shape.X.Padding - kw * shape.X.Dilation;
+        if (down < 0 || right < 0)
+            return -1;
+        int oh = strideY.Divide(down, out int between), ow = strideX.Divide(right, out int betweenX);
+        return between == 0 && betweenX == 0 && oh < shape.Y.Output && ow < shape.X.Output
+            ? ((n * shape.Outputs + batch * shape.GroupOutputs + o) * shape.Y.Output + oh) * shape.X.Output + ow : -1;
     }
 }
 
 /// <summary>Filters read across: a line is a channel of a group, K runs over its outputs and taps.</summary>
 internal readonly struct FilterLines<T>(Conv2dShape shape, ArrayView<T> weight) : ITileSource<T> where T : unmanaged
 {
-    private readonly Conv2dShape shape = shape;
     private readonly ArrayView<T> weight = weight;
+    private readonly int outputs = shape.GroupOutputs, channels = shape.GroupChannels, taps = shape.Taps;
+    private readonly Divisor byTaps = new(shape.Taps);
 
     public int RunsAlongK => 1;
 
-    public T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T>
-    {
-        int taps = shape.Taps, o = k / taps;
-        return L.At(weight, ((batch * shape.GroupOutputs + o) * shape.GroupChannels + line) * taps + k - o * taps);
-    }
+    public int FoursTogether => 0;
+
+    public ArrayView<T> Data => weight;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Place(int batch, int line, int k) => ((batch * outputs + byTaps.Divide(k, out int tap)) * channels + line) * taps + tap;
 }
 
 /// <summary>Feature maps: a line is an output channel of a group, K runs over the pixels of a piece of the batch. The product's batch is [pieces, groups].</summary>
 internal readonly struct MapLines<T>(Conv2dShape shape, ArrayView<T> dy, int imagesOfPiece) : ITileSource<T> where T : unmanaged
 {
-    private readonly Conv2dShape shape = shape;
     private readonly ArrayView<T> dy = dy;
-    private readonly int imagesOfPiece = imagesOfPiece;
+    private readonly int imagesOfPiece = imagesOfPiece, outputs = shape.Outputs, groupOutputs = shape.GroupOutputs, plane = shape.OutputPlane;
+    private readonly Divisor byPlane = new(shape.OutputPlane), byGroups = new(shape.Groups);
 
     public int RunsAlongK => 1;
 
-    public T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T>
+    public int FoursTogether => 0;
+
+    public ArrayView<T> Data => dy;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Place(int batch, int line, int k)
     {
-        int plane = shape.OutputPlane, image = k / plane, piece = batch / shape.Groups, group = batch - piece * shape.Groups;
-        return L.At(dy, ((piece * imagesOfPiece + image) * shape.Outputs + group * shape.GroupOutputs + line) * plane + k - image * plane);
+        int piece = byGroups.Divide(batch, out int group), image = byPlane.Divide(k, out int pixel);
+        return ((piece * imagesOfPiece + image) * outputs + group * groupOutputs + line) * plane + pixel;
     }
 }
 
@@ -123,14 +144,20 @@ internal readonly struct MapLines<T>(Conv2dShape shape, ArrayView<T> dy, int ima
 internal readonly struct TapLines<T>(Conv2dShape shape, ArrayView<T> x, int imagesOfPiece) : ITileSource<T> where T : unmanaged
 {
     private readonly PatchLines<T> patches = new(shape, x);
-    private readonly int groups = shape.Groups, pixels = imagesOfPiece * shape.OutputPlane;
+    private readonly int pixels = imagesOfPiece * shape.OutputPlane;
+    private readonly Divisor byGroups = new(shape.Groups);
 
     public int RunsAlongK => 1;
 
-    public T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T>
+    public int FoursTogether => 0;
+
+    public ArrayView<T> Data => patches.Data;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int Place(int batch, int line, int k)
     {
-        int piece = batch / groups;
-        return patches.Read<L>(batch - piece * groups, piece * pixels + k, line);
+        int piece = byGroups.Divide(batch, out int group);
+        return patches.Place(group, piece * pixels + k, line);
     }
 }
 
@@ -139,6 +166,7 @@ internal readonly struct MapRows<T>(ArrayView<T> maps, ArrayView<T> bias, int bi
 {
     private readonly ArrayView<T> maps = maps, bias = bias;
     private readonly int biased = biased, channels = channels, channelsOfGroup = channelsOfGroup, plane = plane;
+    private readonly Divisor byPlane = new(plane);
 
     public void Prepare(int batch, int row, int column, int count)
     {
@@ -148,7 +176,7 @@ internal readonly struct MapRows<T>(ArrayView<T> maps, ArrayView<T> bias, int bi
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Store<L>(L sum, int batch, int row, int column, int remaining) where L : unmanaged, ILane<L, T>
     {
-        int image = column / plane, channel = batch * channelsOfGroup + row;
-        L.At(maps, (image * channels + channel) * plane + column - image * plane) = L.First(biased != 0 ? sum + L.Splat(L.At(bias, channel)) : sum);
+        int image = byPlane.Divide(column, out int pixel), channel = batch * channelsOfGroup + row;
+        L.At(maps, (image * channels + channel) * plane + pixel) = L.First(biased != 0 ? sum + L.Splat(L.At(bias, channel)) : sum);
     }
 }

@@ -51,10 +51,10 @@ internal sealed partial class ComputeDevice : IBlockSource, IDisposable
     /// <summary>Whether 3 x 3 convolutions may run by minimal filtering, which rounds more than plain sums.</summary>
     public bool AllowWinograd { get; set; } = true;
 
-    /// <summary>The arithmetic of float32 products on CUDA.</summary>
+    /// <summary>The arithmetic of float32 products on CUDA, those of convolutions among them.</summary>
     public MatMulPrecision MatMulPrecision { get; set; }
 
-    /// <summary>Whether plain float32 products on CUDA may run by the tuned kernel.</summary>
+    /// <summary>Whether plain float32 products on CUDA, those of convolutions among them, may run by the tuned kernel.</summary>
     public bool AllowTunedMatMul { get; set; }
 
     /// <summary>Whether this is an NVIDIA processor whose copies can pass the registers by and whose tensor cores know TensorFloat32: compute capability 8.0.</summary>

@@ -35,7 +35,7 @@ public enum DeviceKind
     OpenCL,
 }
 
-/// <summary>What float32 matrix products on CUDA compute with; sums are float32 in any case. PyTorch's names for the first three are highest, high and medium.</summary>
+/// <summary>What float32 matrix products and convolutions on CUDA compute with; sums are float32 in any case. PyTorch's names for the first three are highest, high and medium.</summary>
 public enum MatMulPrecision
 {
     /// <summary>IEEE 754 single precision: the default.</summary>

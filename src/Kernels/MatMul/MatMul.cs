@@ -78,7 +78,7 @@ internal static class MatMul
             return;
         if (device.IsDirect)
             RunDirect<T, O>(device, shape, a, b, output);
-        else if (!TunedMatMul.TryRun<T, O>(device, shape, a, b, output))
+        else if (!TunedMatMul.TryRun<T, MatrixLines<T>, MatrixLines<T>, O>(device, shape, new(a, isLeft: true), new(b, isLeft: false), output))
             PortableMatMul.Run<T, O>(device, shape, a, b, output);
     }
 

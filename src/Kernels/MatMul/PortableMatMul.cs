@@ -22,8 +22,7 @@ internal static class PortableMatMul
     /// <summary>Tiles in shared memory, of one size.</summary>
     public static void Tiled<T, S, O>(ComputeDevice device, in MatMulShape shape, in Matrix a, in Matrix b, O output)
         where T : unmanaged where S : unmanaged, IGroupSide where O : struct, IOutput<T> =>
-        Tiled<T, S, MatrixLines<T>, MatrixLines<T>, O>(
-            device, shape, new(a.Data.View<T>(), a.RowStride, a.ColumnStride, a.BatchStride), new(b.Data.View<T>(), b.ColumnStride, b.RowStride, b.BatchStride), output);
+        Tiled<T, S, MatrixLines<T>, MatrixLines<T>, O>(device, shape, new(a, isLeft: true), new(b, isLeft: false), output);
 
     /// <summary>Tiles in shared memory, of operands that need not be matrices in memory.</summary>
     public static void Tiled<T, S, A, B, O>(ComputeDevice device, in MatMulShape shape, A a, B b, O output)

@@ -27,13 +27,19 @@ internal readonly struct Side4 : IGroupSide
     public static int Side => 4;
 }
 
-/// <summary>One operand of a tiled product, seen as lines along K: the rows of A, the columns of B.</summary>
+/// <summary>One operand of a tiled product, seen as lines along K: the rows of A, the columns of B. Numbers need not lie in memory in that order, nor all be there.</summary>
 internal interface ITileSource<T> where T : unmanaged
 {
     /// <summary>1 where neighbours along K lie closer in memory than neighbouring lines, else 0.</summary>
     int RunsAlongK { get; }
 
-    T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T>;
+    /// <summary>1 where four lines from a multiple of four on lie together, a multiple of four from where the data begins, else 0.</summary>
+    int FoursTogether { get; }
+
+    ArrayView<T> Data { get; }
+
+    /// <summary>Where a number is in the data; -1 for one that is 0.</summary>
+    int Place(int batch, int line, int k);
 }
 
 /// <summary>A matrix in memory with any strides.</summary>
@@ -42,10 +48,20 @@ internal readonly struct MatrixLines<T>(ArrayView<T> data, int line, int step, i
     private readonly ArrayView<T> data = data;
     private readonly int line = line, step = step, batchStride = batchStride;
 
+    /// <summary>The rows of a left operand, or the columns of a right one.</summary>
+    public MatrixLines(in Matrix matrix, bool isLeft)
+        : this(matrix.Data.View<T>(), isLeft ? matrix.RowStride : matrix.ColumnStride, isLeft ? matrix.ColumnStride : matrix.RowStride, matrix.BatchStride)
+    {
+    }
+
     public int RunsAlongK => step == 1 ? 1 : 0;
 
+    public int FoursTogether => line == 1 && step % 4 == 0 && batchStride % 4 == 0 ? 1 : 0;
+
+    public ArrayView<T> Data => data;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public T Read<L>(int batch, int line, int k) where L : unmanaged, ILane<L, T> => L.At(data, batch * batchStride + line * this.line + k * step);
+    public int Place(int batch, int line, int k) => batch * batchStride + line * this.line + k * step;
 }
 
 /// <summary>
@@ -94,8 +110,9 @@ internal readonly struct TiledProduct<T, S, A, B, O>(ProductSizes sizes, A a, B 
             int across = i / S.Side, along = i / tile;
             int line = runsAlongK != 0 ? across : i - along * tile, p = runsAlongK != 0 ? i - across * S.Side : along;
             T value = L.First(L.Constant(0));
-            if (first + line < lines && k + p < sizes.K)
-                value = from.Read<L>(batch, first + line, k + p);
+            int at = first + line < lines && k + p < sizes.K ? from.Place(batch, first + line, k + p) : -1;
+            if (at >= 0)
+                value = L.At(from.Data, at);
             strip[p * tile + line] = value;
         }
     }

@@ -6,7 +6,7 @@ using TransferEngine.Tests;
 
 namespace TransferEngine.Kernels.Tests;
 
-public class ConvolutionTests
+public partial class ConvolutionTests
 {
     /// <summary>Batch, channels, outputs, groups, then input, kernel, stride, padding and dilation of each axis.</summary>
     private static readonly (string Name, Conv2dShape Shape)[] Small =

@@ -33,6 +33,7 @@ internal sealed partial class PtxMachine
             "mov" or "cvta" => x,
             "add" when type == "f32" => BitConverter.SingleToUInt32Bits(Float(x) + Float(y)),
             "sub" when type == "f32" => BitConverter.SingleToUInt32Bits(Float(x) - Float(y)),
+            "add" or "sub" or "mul" when type[0] == 'f' => throw new NotSupportedException("unknown"),
             "add" => x + y,
             "sub" => x - y,
             "mad" when i.Words[1] == "lo" => x * y + z,
@@ -45,6 +46,7 @@ internal sealed partial class PtxMachine
             "shl" => x << (int)y,
             "shr" when type == "s32" => (ulong)((int)x >> (int)y),
             "shr" when type == "u32" => (uint)x >> (int)y,
+            "shr" when type == "u64" => x >> (int)y,
             "and" => x & y,
             "or" => x | y,
             "xor" => x ^ y,
@@ -54,7 +56,7 @@ internal sealed partial class PtxMachine
             "cvt" => Convert(string.Join('.', i.Words[1..]), x),
             _ => throw new NotSupportedException("unknown"),
         };
-        bool longResult = wide || i.Words[0] == "cvta" || (i.Words[0] == "mul" && i.Words[1] == "wide") || (i.Words[0] == "cvt" && i.Words[1] == "s64");
+        bool longResult = wide || i.Words[0] == "cvta" || (i.Words[0] == "mul" && i.Words[1] == "wide") || (i.Words[0] == "cvt" && i.Words[1] is "s64" or "u64");
         thread.Values[registers[i.Operands[0]]] = longResult ? result : (uint)result;
     }
 
@@ -81,6 +83,8 @@ internal sealed partial class PtxMachine
     {
         "s64.s32" => (ulong)(int)x,
         "u16.u32" or "s32.u16" or "u32.u16" => (ushort)x,
+        "u64.u32" => (uint)x,
+        "u32.u64" or "s32.u64" or "s32.s64" => (uint)x,
         "rna.tf32.f32" => RoundedToTensorFloat32((uint)x),
         "rn.bf16.f32" => RoundedToBFloat16((uint)x),
         "rn.f16.f32" => BitConverter.HalfToUInt16Bits((Half)Float(x)),

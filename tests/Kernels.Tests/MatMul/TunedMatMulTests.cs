@@ -13,10 +13,10 @@ public partial class TunedMatMulTests
 {
     private static readonly Dictionary<string, Type> Tuned = new()
     {
-        ["float32"] = typeof(StagedProduct<float, ScalarVariant, RowMajor<float, Identity<float>>>),
-        ["tf32"] = typeof(StagedProduct<float, TensorFloat32Variant, RowMajor<float, Identity<float>>>),
-        ["bfloat16"] = typeof(NarrowProduct<float, BFloat16Variant, RowMajor<float, Identity<float>>>),
-        ["float16"] = typeof(NarrowProduct<float, Float16Variant, RowMajor<float, Identity<float>>>),
+        ["float32"] = typeof(StagedProduct<float, ScalarVariant, MatrixLines<float>, MatrixLines<float>, RowMajor<float, Identity<float>>>),
+        ["tf32"] = typeof(StagedProduct<float, TensorFloat32Variant, MatrixLines<float>, MatrixLines<float>, RowMajor<float, Identity<float>>>),
+        ["bfloat16"] = typeof(NarrowProduct<float, BFloat16Variant, MatrixLines<float>, MatrixLines<float>, RowMajor<float, Identity<float>>>),
+        ["float16"] = typeof(NarrowProduct<float, Float16Variant, MatrixLines<float>, MatrixLines<float>, RowMajor<float, Identity<float>>>),
     };
 
     private static readonly Dictionary<string, CudaArchitecture> Architectures = new()
@@ -118,22 +118,10 @@ public partial class TunedMatMulTests
     [SkippableTheory, MemberData(nameof(Variants))]
     public void The_assembler_takes_it_and_spills_nothing(string name, string architecture)
     {
-        string folder = Path.Combine(Path.GetTempPath(), $"ptx-{Guid.NewGuid():N}");
-        Directory.CreateDirectory(folder);
-        try
-        {
-            string source = Path.Combine(folder, "kernel.ptx");
-            File.WriteAllText(source, Compiled.Value[(name, architecture)]);
-            string report = Assemble($"-v -arch={architecture} -o {Path.Combine(folder, "kernel.cubin")} {source}");
-            Assert.Contains("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", report, StringComparison.Ordinal);
-            int registers = Number(RegistersUsed().Match(report)), bytes = Number(SharedUsed().Match(report));
-            Assert.InRange(registers, 64, 255);
-            Assert.True(Groups(registers, bytes) >= (name == "tf32" ? 2 : 1), $"{registers} registers, {bytes} bytes");
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+        string report = AssembledWithoutSpills(Compiled.Value[(name, architecture)], architecture);
+        int registers = Number(RegistersUsed().Match(report)), bytes = Number(SharedUsed().Match(report));
+        Assert.InRange(registers, 64, 255);
+        Assert.True(Groups(registers, bytes) >= (name == "tf32" ? 2 : 1), $"{registers} registers, {bytes} bytes");
 
         static int Number(Match match) => int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture);
     }
@@ -212,29 +200,15 @@ public partial class TunedMatMulTests
         Assert.Equal(name != "float32", machine.Executed.ContainsKey("mma"));
     }
 
-    /// <summary>The bytes of the kernel's argument: sizes, both operands, the output, each aligned to 8.</summary>
+    /// <summary>The bytes of the kernel's argument, of one layout for every variant.</summary>
     private static byte[] Parameters(int batch, int m, int n, int k, bool transposedA, bool transposedB, int atB, int atC)
     {
-        using var stream = new MemoryStream();
-        using var writer = new BinaryWriter(stream);
-        foreach (int size in new[] { m, n, k, 0 })
-            writer.Write(size);
-        Operand(0, batch * m * k, transposedA ? 1 : k, transposedA ? m : 1, m * k, m);
-        Operand(atB, batch * k * n, transposedB ? k : 1, transposedB ? 1 : n, k * n, n);
-        writer.Write(PtxMachine.GlobalBase + 4L * atC);
-        writer.Write((long)batch * m * n);
-        foreach (int value in new[] { m, n, 0, 0 })
-            writer.Write(value);
-        return stream.ToArray();
+        return KernelBytes.Of(new StagedProduct<float, ScalarVariant, MatrixLines<float>, MatrixLines<float>, RowMajor<float, Identity<float>>>(
+            new(new(batch, m, n, k)), Operand(0, batch * m * k, transposedA ? 1 : k, transposedA ? m : 1, m * k, m), Operand(atB, batch * k * n, transposedB ? k : 1, transposedB ? 1 : n, k * n, n),
+            new(KernelBytes.View(atC, batch * m * n), m, n, default)));
 
-        void Operand(int at, int length, int line, int step, int batchStride, int lines)
-        {
-            long address = PtxMachine.GlobalBase + 4L * at;
-            foreach (long value in new[] { address, length, address })
-                writer.Write(value);
-            foreach (int value in new[] { line, step, batchStride, lines, line == 1 && step % 4 == 0 && batchStride % 4 == 0 ? 1 : 0, 0 })
-                writer.Write(value);
-        }
+        static ProductOperand<float, MatrixLines<float>> Operand(int at, int length, int line, int step, int batchStride, int lines) =>
+            new(new(KernelBytes.View(at, length), line, step, batchStride), PtxMachine.GlobalBase + 4L * at, lines);
     }
 
     private static (float[] A, float[] B) Draw(int batch, int m, int n, int k)
@@ -269,6 +243,25 @@ public partial class TunedMatMulTests
 
     /// <summary>How many groups of 256 threads a multiprocessor of 64 Ki registers, given out by 8 a thread, and 100 KiB of shared memory holds.</summary>
     private static int Groups(int registers, int sharedBytes) => Math.Min(65536 / ((registers + 7) / 8 * 8 * ProductTile.Threads), (100 << 10) / (sharedBytes + 1024));
+
+    /// <summary>What the assembler of CUDA's toolkit reports of a kernel, which must spill no register; skips where there is none.</summary>
+    internal static string AssembledWithoutSpills(string text, string architecture)
+    {
+        string folder = Path.Combine(Path.GetTempPath(), $"ptx-{Guid.NewGuid():N}");
+        Directory.CreateDirectory(folder);
+        try
+        {
+            string source = Path.Combine(folder, "kernel.ptx");
+            File.WriteAllText(source, text);
+            string report = Assemble($"-v -arch={architecture} -o {Path.Combine(folder, "kernel.cubin")} {source}");
+            Assert.Contains("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads", report, StringComparison.Ordinal);
+            return report;
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
 
     private static string Assemble(string arguments)
     {

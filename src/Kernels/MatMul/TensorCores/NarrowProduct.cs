@@ -5,14 +5,15 @@ using ILGPU.Runtime;
 namespace TransferEngine.Kernels;
 
 /// <summary>
-/// As <see cref="StagedProduct{T, V, O}"/>, over float32 rounded to 16 bits on its way to shared memory: a thread reads the numbers of the next stage while this one is
+/// As <see cref="StagedProduct{T, V, A, B, O}"/>, over float32 rounded to 16 bits on its way to shared memory: a thread reads the numbers of the next stage while this one is
 /// computed with, and rounds and stores them behind it. For CUDA from compute capability 8.0 on.
 /// </summary>
-internal readonly struct NarrowProduct<T, V, O>(ProductSizes sizes, ProductOperand a, ProductOperand b, O output) : IGroupKernel<T>
-    where T : unmanaged where V : unmanaged, INarrowVariant where O : struct, IOutput<T>
+internal readonly struct NarrowProduct<T, V, A, B, O>(ProductSizes sizes, ProductOperand<T, A> a, ProductOperand<T, B> b, O output) : IGroupKernel<T>
+    where T : unmanaged where V : unmanaged, INarrowVariant where A : struct, ITileSource<T> where B : struct, ITileSource<T> where O : struct, IOutput<T>
 {
     private readonly ProductSizes sizes = sizes;
-    private readonly ProductOperand a = a, b = b;
+    private readonly ProductOperand<T, A> a = a;
+    private readonly ProductOperand<T, B> b = b;
     private readonly O output = output;
 
     public void Execute<L>() where L : unmanaged, ILane<L, T>
@@ -20,18 +21,18 @@ internal readonly struct NarrowProduct<T, V, O>(ProductSizes sizes, ProductOpera
         var memory = SharedMemory.Allocate<T>(ProductTile.NarrowSharedFloats);
         int thread = Group.IdxX;
         var place = new TilePlace(sizes);
-        var walkA = new TileWalk(a.RunsAlongK, thread);
-        var walkB = new TileWalk(b.RunsAlongK, thread);
+        var walkA = new TileWalk(a.Source.RunsAlongK, thread);
+        var walkB = new TileWalk(b.Source.RunsAlongK, thread);
         Ptx.Begin();
         V.Place(thread);
-        Keep(Read<L>(a, walkA, place.Batch, place.Row, 0), walkA, 0);
-        Keep(Read<L>(b, walkB, place.Batch, place.Column, 0), walkB, ProductTile.NarrowStageBytes / 2);
+        Keep(Read<L, A>(a, walkA, place.Batch, place.Row, 0), walkA, 0);
+        Keep(Read<L, B>(b, walkB, place.Batch, place.Column, 0), walkB, ProductTile.NarrowStageBytes / 2);
         Group.Barrier();
         int stage = 0;
         for (int k = 0; k < sizes.K; k += ProductTile.Depth)
         {
-            var nextA = Read<L>(a, walkA, place.Batch, place.Row, k + ProductTile.Depth);
-            var nextB = Read<L>(b, walkB, place.Batch, place.Column, k + ProductTile.Depth);
+            var nextA = Read<L, A>(a, walkA, place.Batch, place.Row, k + ProductTile.Depth);
+            var nextB = Read<L, B>(b, walkB, place.Batch, place.Column, k + ProductTile.Depth);
             V.Multiply(stage);
             stage = ProductTile.NarrowStageBytes - stage;
             Keep(nextA, walkA, stage);
@@ -43,15 +44,16 @@ internal readonly struct NarrowProduct<T, V, O>(ProductSizes sizes, ProductOpera
 
     /// <summary>A thread's eight numbers of a tile, zeros past the ends.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private Eight Read<L>(in ProductOperand operand, in TileWalk walk, int batch, int first, int k) where L : unmanaged, ILane<L, T> => new(
-        Read<L>(operand, walk, batch, first, k, 0), Read<L>(operand, walk, batch, first, k, 1), Read<L>(operand, walk, batch, first, k, 2), Read<L>(operand, walk, batch, first, k, 3),
-        Read<L>(operand, walk, batch, first, k, 4), Read<L>(operand, walk, batch, first, k, 5), Read<L>(operand, walk, batch, first, k, 6), Read<L>(operand, walk, batch, first, k, 7));
+    private Eight Read<L, S>(in ProductOperand<T, S> operand, in TileWalk walk, int batch, int first, int k) where L : unmanaged, ILane<L, T> where S : struct, ITileSource<T> => new(
+        Read<L, S>(operand, walk, batch, first, k, 0), Read<L, S>(operand, walk, batch, first, k, 1), Read<L, S>(operand, walk, batch, first, k, 2), Read<L, S>(operand, walk, batch, first, k, 3),
+        Read<L, S>(operand, walk, batch, first, k, 4), Read<L, S>(operand, walk, batch, first, k, 5), Read<L, S>(operand, walk, batch, first, k, 6), Read<L, S>(operand, walk, batch, first, k, 7));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private float Read<L>(in ProductOperand operand, in TileWalk walk, int batch, int first, int k, int i) where L : unmanaged, ILane<L, T>
+    private float Read<L, S>(in ProductOperand<T, S> operand, in TileWalk walk, int batch, int first, int k, int i) where L : unmanaged, ILane<L, T> where S : struct, ITileSource<T>
     {
         int line = first + walk.Line + i * walk.LineStep, depth = k + walk.Depth + i * walk.DepthStep;
-        return line < operand.Lines && depth < sizes.K ? L.At(operand.Data, batch * operand.Batch + line * operand.Line + depth * operand.Step) : 0;
+        int at = line < operand.Lines && depth < sizes.K ? operand.Source.Place(batch, line, depth) : -1;
+        return at >= 0 ? L.At(operand.Source.Data.Cast<float>(), at) : 0;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

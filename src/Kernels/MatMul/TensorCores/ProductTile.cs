@@ -43,21 +43,15 @@ internal static class ProductTile
     public static int NarrowAt(int k, int line) => 2 * (k * Side + (line ^ (8 * (k & 7))));
 }
 
-/// <summary>An operand as a kernel's argument: lines along K, the rows of A or the columns of B.</summary>
-internal readonly struct ProductOperand(in Matrix matrix, bool isLeft, int lines)
+/// <summary>An operand as a kernel's argument: so many lines along K, and where its data begins, for instructions that ILGPU knows no method of.</summary>
+internal readonly struct ProductOperand<T, S>(S source, long address, int lines) where T : unmanaged where S : struct, ITileSource<T>
 {
-    public readonly ArrayView<float> Data = matrix.Data.View<float>();
+    public readonly S Source = source;
+    public readonly long Address = address;
+    public readonly int Lines = lines;
 
-    /// <summary>Where the data begins, for instructions that ILGPU knows no method of.</summary>
-    public readonly long Address = matrix.Data.View<float>().LoadEffectiveAddressAsPtr().ToInt64();
-
-    public readonly int Line = isLeft ? matrix.RowStride : matrix.ColumnStride, Step = isLeft ? matrix.ColumnStride : matrix.RowStride, Batch = matrix.BatchStride, Lines = lines;
-
-    /// <summary>1 where four neighbouring lines lie together, aligned to 16 bytes.</summary>
-    public readonly int Wide = (isLeft ? matrix.RowStride : matrix.ColumnStride) == 1 && (isLeft ? matrix.ColumnStride : matrix.RowStride) % 4 == 0 && matrix.BatchStride % 4 == 0 && matrix.Data.Offset % 4 == 0 ? 1 : 0;
-
-    /// <summary>1 where neighbours along K lie closer than neighbouring lines.</summary>
-    public int RunsAlongK => Step == 1 ? 1 : 0;
+    /// <summary>1 where four neighbouring lines can be copied as one, of 16 bytes.</summary>
+    public readonly int Wide = source.FoursTogether != 0 && address % 16 == 0 ? 1 : 0;
 }
 
 /// <summary>Where a group computes.</summary>

@@ -9,11 +9,12 @@ namespace TransferEngine.Kernels;
 /// is computed with, so that one barrier a stage suffices. For CUDA from compute capability 8.0 on; <typeparamref name="T"/> is float, and a type argument
 /// only because outputs have one.
 /// </summary>
-internal readonly struct StagedProduct<T, V, O>(ProductSizes sizes, ProductOperand a, ProductOperand b, O output) : IGroupKernel<T>
-    where T : unmanaged where V : unmanaged, IProductVariant where O : struct, IOutput<T>
+internal readonly struct StagedProduct<T, V, A, B, O>(ProductSizes sizes, ProductOperand<T, A> a, ProductOperand<T, B> b, O output) : IGroupKernel<T>
+    where T : unmanaged where V : unmanaged, IProductVariant where A : struct, ITileSource<T> where B : struct, ITileSource<T> where O : struct, IOutput<T>
 {
     private readonly ProductSizes sizes = sizes;
-    private readonly ProductOperand a = a, b = b;
+    private readonly ProductOperand<T, A> a = a;
+    private readonly ProductOperand<T, B> b = b;
     private readonly O output = output;
 
     public void Execute<L>() where L : unmanaged, ILane<L, T>
@@ -53,27 +54,25 @@ internal readonly struct StagedProduct<T, V, O>(ProductSizes sizes, ProductOpera
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Fill(in ProductOperand operand, int batch, int first, int k, int to, int thread)
+    private void Fill<S>(in ProductOperand<T, S> operand, int batch, int first, int k, int to, int thread) where S : struct, ITileSource<T>
     {
-        long data = operand.Address + 4L * operand.Batch * batch;
         if (operand.Wide != 0)
         {
             int line = 4 * (thread & 31), present = IntrinsicMath.Clamp(operand.Lines - first - line, 0, 4);
             for (int depth = thread >> 5; depth < ProductTile.Depth; depth += 8)
             {
                 int count = k + depth < sizes.K ? present : 0;
-                long from = count > 0 ? (long)(k + depth) * operand.Step + first + line : 0;
-                Ptx.Copy16(to + ProductTile.At(depth, line), data + 4 * from, 4 * count);
+                int from = count > 0 ? operand.Source.Place(batch, first + line, k + depth) : 0;
+                Ptx.Copy16(to + ProductTile.At(depth, line), operand.Address + 4L * from, 4 * count);
             }
             return;
         }
-        var walk = new TileWalk(operand.RunsAlongK, thread);
+        var walk = new TileWalk(operand.Source.RunsAlongK, thread);
         for (int i = 0; i < ProductTile.Numbers / ProductTile.Threads; i++)
         {
             int line = walk.Line + i * walk.LineStep, depth = walk.Depth + i * walk.DepthStep;
-            bool present = first + line < operand.Lines && k + depth < sizes.K;
-            long from = present ? (long)(first + line) * operand.Line + (long)(k + depth) * operand.Step : 0;
-            Ptx.Copy4(to + ProductTile.At(depth, line), data + 4 * from, present ? 4 : 0);
+            int from = first + line < operand.Lines && k + depth < sizes.K ? operand.Source.Place(batch, first + line, k + depth) : -1;
+            Ptx.Copy4(to + ProductTile.At(depth, line), operand.Address + 4L * IntrinsicMath.Max(from, 0), from >= 0 ? 4 : 0);
         }
     }
 }
