@@ -1,7 +1,4 @@
 using System.Reflection;
-using ILGPU;
-using ILGPU.Backends.PTX;
-using ILGPU.Runtime.Cuda;
 using TransferEngine.Kernels;
 using TransferEngine.Tests;
 
@@ -125,52 +122,6 @@ public partial class ConformanceTests
             .Where(method => ReturnsTensors(method.ReturnType)).Select(method => method.Name).Distinct();
         var missing = names.Except(NotOperators.Keys).Except(OperatorTable.Operators).Order().ToArray();
         Assert.True(missing.Length == 0, $"No row in the operator table for: {string.Join(", ", missing)}");
-    }
-
-    [SkippableTheory, InlineData("sm_70"), InlineData("sm_80"), InlineData("sm_90")]
-    public void Every_kernel_compiles_to_PTX(string architecture)
-    {
-        var emulator = EngineDevices.Get("emulator");
-        foreach (var row in OperatorTable.Rows.Where(row => !row.IsLarge))
-        {
-            foreach (var type in new[] { ElementType.Float32, ElementType.Float64 })
-            {
-                using var scope = new TensorScope();
-                var inputs = Inputs(row, row.Draw(), emulator, type, row.Differentiable);
-                var y = row.Expression(inputs);
-                if (y.RequiresGrad)
-                    Tensor.Gradients(y, [.. inputs.Where(x => x.RequiresGrad)], Tensor.Ones(y.Shape, emulator, type));
-            }
-        }
-        using var context = ComputeDevice.CompilerContext();
-        var target = architecture switch { "sm_70" => CudaArchitecture.SM_70, "sm_80" => CudaArchitecture.SM_80, _ => CudaArchitecture.SM_90 };
-        using var backend = new PTXBackend(context, target, CudaInstructionSet.ISA_80, null!);
-        var kernels = emulator.Compute.LoadedKernels.Concat(OpenCLKernels()).Distinct().ToArray();
-        Assert.NotEmpty(kernels);
-        foreach (var kernel in kernels)
-        {
-            try
-            {
-                var compiled = KernelLoader.Compile(backend, KernelLoader.Entry(kernel));
-                Assert.Contains(".entry", compiled.PTXAssembly);
-            }
-            catch (Exception e) when (e is not Xunit.Sdk.XunitException)
-            {
-                Assert.Fail($"{kernel} does not compile to PTX for {architecture}: {e.InnerException?.Message ?? e.Message}");
-            }
-        }
-    }
-
-    private static IEnumerable<Type> OpenCLKernels()
-    {
-        try
-        {
-            return EngineDevices.Get("opencl").Compute.LoadedKernels;
-        }
-        catch (SkipException)
-        {
-            return [];
-        }
     }
 
     private static bool ReturnsTensors(Type type) =>
