@@ -78,7 +78,7 @@ internal sealed class StepRecord : IDisposable
     public void Deliver()
     {
         for (int i = 0; i < leaves.Count; i++)
-            leaves[i].Leaf.Accumulate(Revived(i + 1), createGraph: false);
+            leaves[i].Leaf.AddGradient(Revived(i + 1), createGraph: false);
     }
 
     /// <summary>A gradient for a leaf, which passes to the record.</summary>

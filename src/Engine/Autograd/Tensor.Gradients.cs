@@ -109,11 +109,22 @@ public sealed partial class Tensor
     /// <summary>Adds to <see cref="Grad"/>; the gradient passes to this tensor.</summary>
     internal void Accumulate(Tensor gradient, bool createGraph)
     {
-        if (StepRecord.Current is { } record)
+        var record = StepRecord.Current;
+        // What becomes a leaf's gradient is its own: clipping, say, changes it in place, and must not change another's.
+        if (!createGraph && (record is not null || Grad is null) && !gradient.Storage.IsExclusive)
+        {
+            var own = gradient.Clone();
+            gradient.Dispose();
+            gradient = own;
+        }
+        if (record is not null)
             record.Add(this, gradient.KeepAlive());
         else
-            Grad = (Grad is null ? gradient : Grad.Accumulated(gradient, createGraph)).KeepAlive();
+            AddGradient(gradient, createGraph);
     }
+
+    /// <summary>As <see cref="Accumulate"/>, of a gradient that is no other leaf's, and outside of any record.</summary>
+    internal void AddGradient(Tensor gradient, bool createGraph) => Grad = (Grad is null ? gradient : Grad.Accumulated(gradient, createGraph)).KeepAlive();
 
     /// <summary>The sum with a gradient that passes to it, in place where no other holder sees it.</summary>
     internal Tensor Accumulated(Tensor other, bool createGraph)

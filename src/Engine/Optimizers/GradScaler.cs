@@ -73,7 +73,6 @@ public sealed class GradScaler
         using var recording = new NoGrad();
         using var scope = new TensorScope();
         var found = new Dictionary<Device, Tensor>();
-        var done = new HashSet<(Storage, int)>(); // two parameters may have one gradient
         foreach (var parameter in optimizer.Groups.SelectMany(group => group.Parameters))
         {
             if (parameter.Grad is not { } gradient)
@@ -84,8 +83,6 @@ public sealed class GradScaler
                 gradient.Dispose();
                 gradient = parameter.Grad;
             }
-            if (!done.Add((gradient.Storage, gradient.Offset)))
-                continue;
             if (!found.TryGetValue(gradient.Device, out var flag))
                 found[gradient.Device] = flag = Tensor.Zeros([1], gradient.Device, ElementType.Int32);
             Updates.Unscale(gradient.Device.Compute, 1 / CurrentScale, gradient.Slice, flag.Slice);

@@ -159,6 +159,16 @@ public class OptimizerTests
         Assert.Equal([1, 1.5, 1.5, 1.5], Values(p.Grad!, q.Grad!).Select(v => Math.Round(v, 5)));
     }
 
+    [Fact]
+    public void Leaves_That_Get_One_Gradient_Have_One_Each()
+    {
+        var (p, q) = (Leaf(3, 4), Leaf(1, 2));
+        var seed = Tensor.From([3.0, 4]);
+        (p + q).Backward(seed);
+        Assert.Equal(Math.Sqrt(50), GradientClipping.ByNorm([p, q], Math.Sqrt(2)), 1e-12);
+        Assert.Equal([0.6, 0.8, 0.6, 0.8, 3, 4], Values(p.Grad!, q.Grad!).Concat(seed.ToArray<double>()).Select(v => Math.Round(v, 5)));
+    }
+
     private static double Adam(double p, double g, double[] s, int t, double rate, bool amsGrad)
     {
         s[0] = 0.9 * s[0] + 0.1 * g;

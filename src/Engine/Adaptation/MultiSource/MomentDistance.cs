@@ -4,7 +4,8 @@ namespace TransferEngine.Adaptation;
 /// The moment distance of several domains: Σ_k ((1/N) Σ_i ‖E s_i^k - E t^k‖ + (2 / (N (N - 1))) Σ_{i &lt; j} ‖E s_i^k - E s_j^k‖), with N sources s_i, a target
 /// t, and element-wise powers k from 1 on.
 /// </summary>
-/// <remarks>Peng et al., Moment Matching for Multi-Source Domain Adaptation, ICCV 2019, definition 1 with the norms of section 4.1; k up to 2. A distance of 0 has the gradient 0.</remarks>
+/// <remarks>Peng et al., Moment Matching for Multi-Source Domain Adaptation, ICCV 2019, definition 1 with the norms of section 4.1; k up to 2. A distance of 0 has the gradient 0. The authors' code measures
+/// something else: of batches centred to mean 0 the distances row by row in place of the first moments, then those of higher powers, and a sixth of the sum, in which one pair of its four sources stands twice and one never.</remarks>
 public sealed class MomentDistance
 {
     private readonly int moments;
