@@ -10,8 +10,8 @@ namespace TransferEngine;
 /// <para>What products and activation functions (ReLU and its like, GELU, SiLU, tanh) save of computed tensors for backward is kept in 16 bits, once for all that save it: about
 /// half the memory in networks of such layers. The sigmoid and other functions that losses are made of save Float32.</para>
 /// <para>Float16 holds neither large numbers (past 65504) nor gradients below 6e-8: scale the loss by a <see cref="GradScaler"/>. BFloat16 has float32's range and needs none.</para>
-/// <para>On the CPU and on OpenCL this saves memory, not time: operands are widened again before the product. On CUDA, where <see cref="Device.AllowTunedMatMul"/> is set, matrix
-/// products (not convolutions) of such operands run on tensor cores of the type. The backward pass of a <see cref="CustomFunction"/> is not under autocast unless it opens a
+/// <para>On the CPU and on OpenCL this saves memory, not time: operands are widened again before the product. On CUDA, where <see cref="Device.AllowTunedMatMul"/> is set, products
+/// and convolutions of such operands run on tensor cores of the type. The backward pass of a <see cref="CustomFunction"/> is not under autocast unless it opens a
 /// scope of its own.</para>
 /// </summary>
 /// <example><code>

@@ -97,7 +97,7 @@ public sealed partial class Tensor
         var y = x.AllocateLike([shape.Batch, shape.Outputs, shape.Y.Output, shape.X.Output]);
         using Operand input = new(x), kernel = new(weight);
         using (Dense image = new(input.Tensor), filters = new(kernel.Tensor), offsets = new(bias ?? weight))
-            Convolution.Forward(x.Device.Compute, shape, image.Slice, filters.Slice, new(bias is null ? null : offsets.Slice), y.Slice);
+            Convolution.Forward(x.Device.Compute, shape.Of(Autocast.Current), image.Slice, filters.Slice, new(bias is null ? null : offsets.Slice), y.Slice);
         return Bilinear(operation, y, x, weight, bias,
             (g, filters) => ConvolvedBack(operation, shape, g, filters, null), (g, image) => Correlated(operation, shape, image, g));
     }
@@ -108,7 +108,7 @@ public sealed partial class Tensor
         var x = y.AllocateLike([shape.Batch, shape.Channels, shape.Y.Input, shape.X.Input]);
         using Operand input = new(y), kernel = new(weight);
         using (Dense maps = new(input.Tensor), filters = new(kernel.Tensor), offsets = new(bias ?? weight))
-            Convolution.InputGradient(y.Device.Compute, shape, maps.Slice, filters.Slice, bias is null ? null : offsets.Slice, x.Slice);
+            Convolution.InputGradient(y.Device.Compute, shape.Of(Autocast.Current), maps.Slice, filters.Slice, bias is null ? null : offsets.Slice, x.Slice);
         return Bilinear(operation, x, y, weight, bias,
             (g, filters) => Convolved(operation, shape, g, filters, null), (g, maps) => Correlated(operation, shape, g, maps));
     }
@@ -119,7 +119,7 @@ public sealed partial class Tensor
         var weight = x.AllocateLike([shape.Outputs, shape.GroupChannels, shape.Y.Kernel, shape.X.Kernel]);
         using Operand left = new(x), right = new(y);
         using (Dense image = new(left.Tensor), maps = new(right.Tensor))
-            Convolution.WeightGradient(x.Device.Compute, shape, image.Slice, maps.Slice, weight.Slice);
+            Convolution.WeightGradient(x.Device.Compute, shape.Of(Autocast.Current), image.Slice, maps.Slice, weight.Slice);
         return Bilinear(operation, weight, x, y, null,
             (g, maps) => ConvolvedBack(operation, shape, maps, g, null), (g, image) => Convolved(operation, shape, image, g, null));
     }

@@ -22,10 +22,13 @@ internal readonly struct ConvAxis(int input, int kernel, int stride, int padding
 /// A two-dimensional convolution: x [Batch, Channels, Y.Input, X.Input], weight [Outputs, Channels / Groups, Y.Kernel, X.Kernel],
 /// y [Batch, Outputs, Y.Output, X.Output]. Its transpose has the same shape, read from y to x.
 /// </summary>
-internal readonly struct Conv2dShape(int batch, int channels, int outputs, int groups, ConvAxis y, ConvAxis x)
+internal readonly struct Conv2dShape(int batch, int channels, int outputs, int groups, ConvAxis y, ConvAxis x, ElementType operands = ElementType.Float32)
 {
     public readonly int Batch = batch, Channels = channels, Outputs = outputs, Groups = groups;
     public readonly ConvAxis Y = y, X = x;
+
+    /// <summary>As <see cref="MatMulShape.Operands"/>.</summary>
+    public readonly ElementType Operands = operands;
 
     public int GroupChannels => Channels / Groups;
 
@@ -43,6 +46,9 @@ internal readonly struct Conv2dShape(int batch, int channels, int outputs, int g
     public int InputLength => Batch * Channels * InputPlane;
 
     public int OutputLength => Batch * Outputs * OutputPlane;
+
+    /// <summary>The same over operands that are all of a type of 16 bits.</summary>
+    public Conv2dShape Of(ElementType operands) => new(Batch, Channels, Outputs, Groups, Y, X, operands);
 
     public int WeightLength => Outputs * GroupChannels * Taps;
 }

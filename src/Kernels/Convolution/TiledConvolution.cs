@@ -25,13 +25,13 @@ internal static class TiledConvolution
     {
         int depth = s.GroupChannels * s.Taps;
         Run<T, S, MatrixLines<T>, PatchLines<T>, MapRows<T>>(
-            device, new(s.Groups, s.GroupOutputs, s.Batch * s.OutputPlane, depth), new(weight.View<T>(), depth, 1, s.GroupOutputs * depth), new(s, x.View<T>()),
+            device, new(s.Groups, s.GroupOutputs, s.Batch * s.OutputPlane, depth) { Operands = s.Operands }, new(weight.View<T>(), depth, 1, s.GroupOutputs * depth), new(s, x.View<T>()),
             new(y.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Outputs, s.GroupOutputs, s.OutputPlane));
     }
 
     public static void InputGradient<T, S>(ComputeDevice device, in Conv2dShape s, in Slice dy, in Slice weight, in Slice? bias, in Slice dx) where T : unmanaged where S : unmanaged, IGroupSide =>
         Run<T, S, FilterLines<T>, GradientPatchLines<T>, MapRows<T>>(
-            device, new(s.Groups, s.GroupChannels, s.Batch * s.InputPlane, s.GroupOutputs * s.Taps), new(s, weight.View<T>()), new(s, dy.View<T>()),
+            device, new(s.Groups, s.GroupChannels, s.Batch * s.InputPlane, s.GroupOutputs * s.Taps) { Operands = s.Operands }, new(s, weight.View<T>()), new(s, dy.View<T>()),
             new(dx.View<T>(), (bias ?? weight).View<T>(), bias is null ? 0 : 1, s.Channels, s.GroupChannels, s.InputPlane));
 
     public static void WeightGradient<T, S>(ComputeDevice device, in Conv2dShape s, in Slice x, in Slice dy, in Slice dweight) where T : unmanaged where S : unmanaged, IGroupSide
@@ -40,7 +40,7 @@ internal static class TiledConvolution
         using var pieces = new BatchPieces(device, s.Batch, Groups / tiles, dweight);
         // Pieces stand outside groups, so that each piece is a whole gradient.
         Run<T, S, MapLines<T>, TapLines<T>, RowMajor<T, Identity<T>>>(
-            device, new(pieces.Count * s.Groups, s.GroupOutputs, columns, pieces.Images * s.OutputPlane), new(s, dy.View<T>(), pieces.Images), new(s, x.View<T>(), pieces.Images),
+            device, new(pieces.Count * s.Groups, s.GroupOutputs, columns, pieces.Images * s.OutputPlane) { Operands = s.Operands }, new(s, dy.View<T>(), pieces.Images), new(s, x.View<T>(), pieces.Images),
             new(pieces.Sums.View<T>(), s.GroupOutputs, columns, default));
         pieces.AddUp<T>();
     }
