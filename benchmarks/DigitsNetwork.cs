@@ -19,5 +19,5 @@ internal static class DigitsNetwork
     }
 
     /// <summary>Takes [N, 256] to logits.</summary>
-    public static Module Head(Generator generator, Device device) => new Linear(Bottleneck, Classes, generator: generator, device: device);
+    public static Module Head(Generator generator, Device device) => new WeightNormLinear(Bottleneck, Classes, generator: generator, device: device);
 }

@@ -48,7 +48,7 @@ internal sealed record DeepTask
     /// <summary>What SHOT's pseudo-labels weigh.</summary>
     public double PseudoLabelWeight { get; init; } = 0.3;
 
-    /// <summary>What becomes of the source's rows in training.</summary>
+    /// <summary>What becomes of the source's rows in the methods that augment them.</summary>
     public Data.Transforms.ITransform? Augmentation { get; init; }
 }
 
@@ -57,9 +57,12 @@ internal sealed record DeepTask
 /// <param name="Make">Makes it for a task; null of SHOT, which has a training of its own.</param>
 /// <param name="Weights">The weights to choose from.</param>
 /// <param name="StepShare">Its part of the task's steps.</param>
-internal sealed record DeepMethod(ExperimentMethod Description, Func<DeepTask, MethodSettings, AdaptationMethod>? Make, IReadOnlyList<double> Weights, double StepShare = 1)
+/// <param name="Augments">Whether the source's rows are augmented, in tasks that have a way to.</param>
+/// <param name="Serves">Which tasks it is for; all if null.</param>
+internal sealed record DeepMethod(
+    ExperimentMethod Description, Func<DeepTask, MethodSettings, AdaptationMethod>? Make, IReadOnlyList<double> Weights, double StepShare = 1, bool Augments = false, Predicate<DeepTask>? Serves = null)
 {
-    public bool IsSourceOnly => Description.Name == "source-only";
+    public bool IsSourceOnly => Description.Name.StartsWith("source-only", StringComparison.Ordinal);
 }
 
 /// <summary>
@@ -106,9 +109,12 @@ internal abstract class DeepExperiment : Experiment
                 if (open.Length == 0)
                     continue;
                 var task = Task(name, seed);
-                var source = new Lazy<AdaptedModel>(() => TrainSource(task, run.Device, (ulong)seed, null, cancellation));
-                foreach (var method in open)
-                    yield return Row(name, method, task, source, run.Device, seed, cancellation);
+                var plain = Source(null);
+                var augmented = task.Augmentation is null ? plain : Source(task.Augmentation);
+                foreach (var method in open.Where(method => method.Serves?.Invoke(task) ?? true))
+                    yield return Row(name, method, task, method.Augments ? augmented : plain, run.Device, seed, cancellation);
+
+                Lazy<AdaptedModel> Source(Data.Transforms.ITransform? augmentation) => new(() => TrainSource(task, augmentation, run.Device, (ulong)seed, cancellation));
             }
         }
     }
@@ -128,6 +134,9 @@ internal abstract class DeepExperiment : Experiment
                 case Linear linear:
                     Initialization.XavierNormal(linear.Weight, generator: generator);
                     Initialization.Constant(linear.Bias!, 0);
+                    break;
+                case WeightNormLinear head: // keeps its own weights, as in SHOT's code
+                    Initialization.Constant(head.Bias!, 0);
                     break;
             }
         }
@@ -149,7 +158,7 @@ internal abstract class DeepExperiment : Experiment
         if (method.IsSourceOnly)
             return new(method.Description.Name, (_, _, _) => source.Value, weight, LearningRate, seed, IsBaseline: true);
         if (method.Make is { } make)
-            return Runs(task, device, (int)(task.Steps * method.StepShare)).Create(method.Description.Name, settings => make(task, settings), weight, LearningRate, seed);
+            return Runs(task, method.Augments ? task.Augmentation : null, device, (int)(task.Steps * method.StepShare)).Create(method.Description.Name, settings => make(task, settings), weight, LearningRate, seed);
         return new(method.Description.Name, (candidate, progress, cancellation) =>
         {
             var (features, head) = task.Networks(new(candidate.Seed));
@@ -165,19 +174,19 @@ internal abstract class DeepExperiment : Experiment
         }, weight, LearningRate, seed);
     }
 
-    private static AdaptedModel TrainSource(DeepTask task, Device device, ulong seed, IProgress<TrainingProgress>? progress, CancellationToken cancellation)
+    private static AdaptedModel TrainSource(DeepTask task, Data.Transforms.ITransform? augmentation, Device device, ulong seed, CancellationToken cancellation)
     {
-        var candidate = Runs(task, device, task.SourceSteps).SourceOnly(LearningRate, seed);
-        return candidate.Train(candidate, progress, cancellation);
+        var candidate = Runs(task, augmentation, device, task.SourceSteps).SourceOnly(LearningRate, seed);
+        return candidate.Train(candidate, null, cancellation);
     }
 
-    private static AdapterCandidates Runs(DeepTask task, Device device, int steps)
+    private static AdapterCandidates Runs(DeepTask task, Data.Transforms.ITransform? augmentation, Device device, int steps)
     {
         var rows = new DataLoaderSettings { BatchSize = task.BatchSize, Shuffle = true, DropLast = true };
         return new(task.Source, task.Target, task.Networks, device)
         {
             Settings = new() { Steps = steps, Schedule = optimizer => new DannSchedule(optimizer, steps) },
-            Loader = rows with { Transform = task.Augmentation },
+            Loader = rows with { Transform = augmentation },
             TargetLoader = rows,
             Criterion = (logits, classes) => logits.CrossEntropy(classes, labelSmoothing: Smoothing),
             Optimizer = (parameters, rate) => new Sgd(parameters, rate, Momentum, weightDecay: WeightDecay, nesterov: true),
