@@ -48,6 +48,18 @@ internal sealed record DeepTask
     /// <summary>What SHOT's pseudo-labels weigh.</summary>
     public double PseudoLabelWeight { get; init; } = 0.3;
 
+    /// <summary>How much of a source label is spread over all classes.</summary>
+    public double Smoothing { get; init; } = 0.1;
+
+    /// <summary>How weights decay.</summary>
+    public double WeightDecay { get; init; } = 1e-3;
+
+    /// <summary>Whether momentum is Nesterov's.</summary>
+    public bool IsNesterov { get; init; } = true;
+
+    /// <summary>The learning rates of so many steps.</summary>
+    public Func<Optimizer, int, LearningRateSchedule> Schedule { get; init; } = (optimizer, steps) => new DannSchedule(optimizer, steps);
+
     /// <summary>What becomes of the source's rows in the methods that augment them.</summary>
     public Data.Transforms.ITransform? Augmentation { get; init; }
 }
@@ -59,8 +71,10 @@ internal sealed record DeepTask
 /// <param name="StepShare">Its part of the task's steps.</param>
 /// <param name="Augments">Whether the source's rows are augmented, in tasks that have a way to.</param>
 /// <param name="Serves">Which tasks it is for; all if null.</param>
+/// <param name="Of">What it makes of the task, where its network and training are of its own; null for nothing else.</param>
 internal sealed record DeepMethod(
-    ExperimentMethod Description, Func<DeepTask, MethodSettings, AdaptationMethod>? Make, IReadOnlyList<double> Weights, double StepShare = 1, bool Augments = false, Predicate<DeepTask>? Serves = null)
+    ExperimentMethod Description, Func<DeepTask, MethodSettings, AdaptationMethod>? Make, IReadOnlyList<double> Weights, double StepShare = 1, bool Augments = false, Predicate<DeepTask>? Serves = null,
+    Func<DeepTask, Device, DeepTask>? Of = null)
 {
     public bool IsSourceOnly => Description.Name.StartsWith("source-only", StringComparison.Ordinal);
 }
@@ -71,7 +85,7 @@ internal sealed record DeepMethod(
 /// </summary>
 internal abstract class DeepExperiment : Experiment
 {
-    private const double Momentum = 0.9, WeightDecay = 1e-3, Smoothing = 0.1, LearningRate = 0.01;
+    private const double Momentum = 0.9, LearningRate = 0.01;
 
     /// <summary>Chooses; fixed before any result was seen, and not changed by the study of validators that came out of these.</summary>
     private static readonly Validator Judge = new InformationMaximizationValidator();
@@ -112,7 +126,7 @@ internal abstract class DeepExperiment : Experiment
                 var plain = Source(null);
                 var augmented = task.Augmentation is null ? plain : Source(task.Augmentation);
                 foreach (var method in open.Where(method => method.Serves?.Invoke(task) ?? true))
-                    yield return Row(name, method, task, method.Augments ? augmented : plain, run.Device, seed, cancellation);
+                    yield return Row(name, method, method.Of?.Invoke(task, run.Device) ?? task, method.Augments ? augmented : plain, run.Device, seed, cancellation);
 
                 Lazy<AdaptedModel> Source(Data.Transforms.ITransform? augmentation) => new(() => TrainSource(task, augmentation, run.Device, (ulong)seed, cancellation));
             }
@@ -185,11 +199,11 @@ internal abstract class DeepExperiment : Experiment
         var rows = new DataLoaderSettings { BatchSize = task.BatchSize, Shuffle = true, DropLast = true };
         return new(task.Source, task.Target, task.Networks, device)
         {
-            Settings = new() { Steps = steps, Schedule = optimizer => new DannSchedule(optimizer, steps) },
+            Settings = new() { Steps = steps, Schedule = optimizer => task.Schedule(optimizer, steps) },
             Loader = rows with { Transform = augmentation },
             TargetLoader = rows,
-            Criterion = (logits, classes) => logits.CrossEntropy(classes, labelSmoothing: Smoothing),
-            Optimizer = (parameters, rate) => new Sgd(parameters, rate, Momentum, weightDecay: WeightDecay, nesterov: true),
+            Criterion = (logits, classes) => logits.CrossEntropy(classes, labelSmoothing: task.Smoothing),
+            Optimizer = (parameters, rate) => new Sgd(parameters, rate, Momentum, weightDecay: task.WeightDecay, nesterov: task.IsNesterov),
         };
     }
 
