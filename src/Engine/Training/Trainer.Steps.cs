@@ -158,16 +158,14 @@ public partial class Trainer<TBatch>
     /// <summary>Changes the weights by the gradients that they have.</summary>
     private void Update()
     {
-        if (Scaler?.Unscale(Optimizer) == false)
+        // The scaler leaves out a step whose gradients are not finite: there is nothing to clip.
+        if (Scaler?.Unscale(Optimizer) != false)
         {
-            Scaler.Step(Optimizer); // which leaves it out
-            Scaler.Update();
-            return;
+            if (Settings.ClipValue is { } value)
+                GradientClipping.ByValue(Optimizer.Groups.SelectMany(its => its.Parameters), value);
+            if (Settings.ClipNorm is { } norm)
+                GradientClipping.ToNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
         }
-        if (Settings.ClipValue is { } value)
-            GradientClipping.ByValue(Optimizer.Groups.SelectMany(its => its.Parameters), value);
-        if (Settings.ClipNorm is { } norm)
-            GradientClipping.ToNorm(Optimizer.Groups.SelectMany(its => its.Parameters), norm);
         if (Scaler is { } scaler)
         {
             scaler.Step(Optimizer);
