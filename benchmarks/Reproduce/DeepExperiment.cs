@@ -76,7 +76,10 @@ internal sealed record DeepMethod(
     ExperimentMethod Description, Func<DeepTask, MethodSettings, AdaptationMethod>? Make, IReadOnlyList<double> Weights, double StepShare = 1, bool Augments = false, Predicate<DeepTask>? Serves = null,
     Func<DeepTask, Device, DeepTask>? Of = null)
 {
-    public bool IsSourceOnly => Description.Name.StartsWith("source-only", StringComparison.Ordinal);
+    /// <summary>What the names of trainings on the source alone begin with, and the name of the one that the others are held against.</summary>
+    public const string SourceOnly = "source-only";
+
+    public bool IsSourceOnly => Description.Name.StartsWith(SourceOnly, StringComparison.Ordinal);
 }
 
 /// <summary>

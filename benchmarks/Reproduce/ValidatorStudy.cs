@@ -9,8 +9,6 @@ namespace TransferEngine.Benchmarks;
 /// <summary>validators --rows FILE...: how well the validators' rankings follow the true target accuracy, from the rows that the deep experiments wrote.</summary>
 internal static class ValidatorStudy
 {
-    private const string SourceOnly = "source-only";
-
     /// <summary>The command.</summary>
     public static Command Command()
     {
@@ -64,9 +62,9 @@ internal static class ValidatorStudy
     /// <summary>The trainings of each task and seed; of those on the source alone, the one that the others are held against.</summary>
     private static IEnumerable<Group> Groups(IEnumerable<ResultRow> rows) =>
         from row in rows
-        where row.Candidates is not null && (row.Method == SourceOnly || !row.Method.StartsWith(SourceOnly, StringComparison.Ordinal))
+        where row.Candidates is not null && (row.Method == DeepMethod.SourceOnly || !row.Method.StartsWith(DeepMethod.SourceOnly, StringComparison.Ordinal))
         group row by (row.Task, row.Seed) into task
-        let source = task.FirstOrDefault(row => row.Method == SourceOnly)
+        let source = task.FirstOrDefault(row => row.Method == DeepMethod.SourceOnly)
         where source is not null && task.Count() > 1
         select new Group([.. task.SelectMany(row => row.Candidates!)], source.Candidates![0]);
 

@@ -77,16 +77,9 @@ public sealed class GradScaler
         {
             if (parameter.Grad is not { } gradient)
                 continue;
-            if (!gradient.IsContiguous)
-            {
-                parameter.Grad = gradient.Clone().KeepAlive();
-                gradient.Dispose();
-                gradient = parameter.Grad;
-            }
             if (!found.TryGetValue(gradient.Device, out var flag))
                 found[gradient.Device] = flag = Tensor.Zeros([1], gradient.Device, ElementType.Int32);
-            Updates.Unscale(gradient.Device.Compute, 1 / CurrentScale, gradient.Slice, flag.Slice);
-            gradient.Storage.Version++;
+            GradientClipping.Apply([gradient], (device, slice) => Updates.Unscale(device, 1 / CurrentScale, slice, flag.Slice));
         }
         bool isFinite = found.Values.All(flag => flag.Item() == 0);
         seen[optimizer] = (isFinite, false);

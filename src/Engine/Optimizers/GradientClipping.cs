@@ -67,7 +67,8 @@ public static class GradientClipping
         return [.. parameters.Select(parameter => parameter.Grad).OfType<Tensor>()];
     }
 
-    private static void Apply(Tensor[] gradients, Action<ComputeDevice, Slice> change)
+    /// <summary>Changes gradients in place by a kernel over dense numbers.</summary>
+    internal static void Apply(IEnumerable<Tensor> gradients, Action<ComputeDevice, Slice> change)
     {
         foreach (var gradient in gradients)
         {
