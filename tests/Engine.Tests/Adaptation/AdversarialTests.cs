@@ -61,13 +61,52 @@ public class AdversarialTests
 
     private static double[] Join(double[] features, double[] predictions) => [.. predictions.SelectMany(p => features.Select(f => p * f))];
 
-    [Theory, InlineData(false), InlineData(true)]
-    public void Cdan_equals_its_formula(bool entropy)
+    /// <summary>A domain's part of CDAN's loss, the logits that join features apart from those that weights come from; the authors' weights have their mean of before at 1.</summary>
+    private static double Cdan(Linear d, double[][] features, double[][] joined, double[][] weighing, double sign, bool entropy, bool isOfAuthors)
+    {
+        double[] Weights(double[][] logits) => [.. logits.Select(row => entropy ? 1 + Math.Exp(-Entropy(Softmax(row), isOfAuthors ? 1e-5 : 0)) : 1)];
+        double unit = isOfAuthors ? 2 * Weights(joined).Average() : 1;
+        double[] weights = Weights(weighing);
+        return -features.Select((f, i) => weights[i] / unit * LogSigmoid(sign * Apply(d, Join(f, Softmax(joined[i])))[0])).Average();
+    }
+
+    private static ConditionalDomainAdversary Cdan(Module d, bool entropy, bool isOfAuthors) =>
+        isOfAuthors ? ConditionalDomainAdversary.Authors(d, entropy, Weight, Constant) : new(d, entropy, Weight, Constant);
+
+    [Theory, InlineData(false, false), InlineData(true, false), InlineData(false, true), InlineData(true, true)]
+    public void Cdan_equals_its_formula_and_the_authors(bool entropy, bool isOfAuthors)
     {
         var d = Net(12, 1, 5);
-        double Side(double[][] features, double[][] logits, double sign) => -features.Zip(logits.Select(row => Softmax(row)),
-            (f, p) => (entropy ? 1 + Math.Exp(-Entropy(p)) : 1) * LogSigmoid(sign * Apply(d, Join(f, p))[0])).Average();
-        AssertClose(Side(s, sourceLogits, 1) + Side(t, targetLogits, -1), new ConditionalDomainAdversary(d, entropy).Loss(Step(s, t, sourceLogits, targetLogits))!.Item());
+        double want = Cdan(d, s, sourceLogits, sourceLogits, 1, entropy, isOfAuthors) + Cdan(d, t, targetLogits, targetLogits, -1, entropy, isOfAuthors);
+        AssertClose(want, Cdan(d, entropy, isOfAuthors).Loss(Step(s, t, sourceLogits, targetLogits))!.Item());
+    }
+
+    [Theory, InlineData(false, false), InlineData(true, false), InlineData(false, true), InlineData(true, true)]
+    public void Cdan_teaches_predictions_through_weights_alone_turned_around(bool entropy, bool isOfAuthors)
+    {
+        var d = Net(12, 1, 5);
+        Tensor ofSource = From(sourceLogits), ofTarget = From(targetLogits);
+        ofSource.RequiresGrad = ofTarget.RequiresGrad = true;
+        var gradients = Tensor.Gradients(Cdan(d, entropy, isOfAuthors).Loss(Given(From(s), From(t), ofSource, ofTarget, Classes))!, [ofSource, ofTarget]);
+        Check(s, sourceLogits, 1, gradients[0].ToArray<double>());
+        Check(t, targetLogits, -1, gradients[1].ToArray<double>());
+
+        void Check(double[][] features, double[][] logits, double sign, double[] got)
+        {
+            const double Change = 1e-6;
+            for (int i = 0; i < got.Length; i++)
+            {
+                double With(double change)
+                {
+                    double[][] weighing = [.. logits.Select(row => row.ToArray())];
+                    weighing[i / 4][i % 4] += change;
+                    return Cdan(d, features, logits, weighing, sign, entropy, isOfAuthors);
+                }
+                double slope = (With(Change) - With(-Change)) / (2 * Change);
+                Assert.True(!entropy || Math.Abs(slope) > 1e-6, "a weight that predictions do not move shows nothing");
+                Assert.Equal(-Weight * slope, got[i], 1e-9);
+            }
+        }
     }
 
     [Theory, InlineData(false), InlineData(true)]
@@ -94,16 +133,21 @@ public class AdversarialTests
         }, m: 4);
     }
 
-    [Fact]
-    public void Cdan_teaches_features_and_discriminator_but_not_the_predictions()
+    [Theory, InlineData(false), InlineData(true)]
+    public void Cdan_teaches_features_and_discriminator(bool isOfAuthors)
     {
-        CheckGradient((x, y) => new ConditionalDomainAdversary(Net(12, 1, 5, x.ElementType), weight: Weight, schedule: Constant)
+        CheckGradient((x, y) => Cdan(Net(12, 1, 5, x.ElementType), entropy: true, isOfAuthors)
             .Loss(Given(x, y, From(sourceLogits).To(x.ElementType), From(targetLogits).To(x.ElementType), Classes, Weight))!, m: 4);
         var d = Net(12, 1, 5);
-        CheckParameter(d.Weight, () => new ConditionalDomainAdversary(d).Loss(Step(s, t, sourceLogits, targetLogits))!);
+        CheckParameter(d.Weight, () => Cdan(d, entropy: true, isOfAuthors).Loss(Step(s, t, sourceLogits, targetLogits))!);
+    }
+
+    [Fact]
+    public void Tllibs_cdan_teaches_predictions_nothing()
+    {
         var logits = From(sourceLogits);
         logits.RequiresGrad = true;
-        var loss = new ConditionalDomainAdversary(d).Loss(Given(From(s), From(t), logits, From(targetLogits), Classes))!;
+        var loss = ConditionalDomainAdversary.Tllib(Net(12, 1, 5), 100, entropy: true).Loss(Given(From(s), From(t), logits, From(targetLogits), Classes, 0.5))!;
         Assert.All(Tensor.Gradients(loss, [logits])[0].ToArray<double>(), g => Assert.Equal(0, g));
     }
 

@@ -5,16 +5,18 @@ namespace TransferEngine.Adaptation;
 /// <summary>
 /// CDAN: the discriminator D sees features joined with the predicted probabilities, h = T(f, p), so that the domains agree class by class:
 /// -(1/n) Σ w_i log D(h_i) - (1/m) Σ w_j log (1 - D(h_j)). With entropy conditioning, CDAN+E, the rows that are predicted with certainty weigh more,
-/// w = 1 + e^(-H(p)); without it w = 1. No gradient flows through predictions and weights.
+/// w = 1 + e^(-H(p)); without it w = 1. Features and classifier play against this loss as a whole: their gradient is turned around where it comes through h, and where
+/// it comes through the weights, by which predictions become more certain. No gradient flows through the predictions that features are joined with.
 /// </summary>
 /// <remarks>
-/// Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018, equations 3 to 7; predictions are held constant as in the authors' code. Batches may be of two sizes.
+/// Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018, equations 3 to 8; joined predictions are held constant as in the authors' code. Batches may be of two sizes.
 /// </remarks>
 public sealed class ConditionalDomainAdversary : AdversarialMethod
 {
     private enum Form
     {
         Paper,
+        Authors,
         JointMean,
         Logits,
     }
@@ -42,7 +44,21 @@ public sealed class ConditionalDomainAdversary : AdversarialMethod
         (this.discriminator, this.entropy, this.map, this.form) = (discriminator, entropy, map ?? new MultilinearMap(), form);
     }
 
-    /// <summary>tllib's: one mean over the rows of both domains, weights of mean 1 over both, 10^-5 added within the entropy's logarithm, its schedule by iterations.</summary>
+    /// <summary>
+    /// The authors' code: the mean of the domains in the place of their sum, weights of mean 1 in each domain (their mean is held constant), 10^-5 added within the entropy's logarithm.
+    /// </summary>
+    /// <param name="discriminator">Takes joined rows to logits [N, 1].</param>
+    /// <param name="entropy">Whether certain predictions weigh more: CDAN+E.</param>
+    /// <param name="weight">The final weight of the reversed gradient.</param>
+    /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
+    /// <param name="map">How features and predictions are joined; <see cref="MultilinearMap"/> if null.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The weight is negative.</exception>
+    public static ConditionalDomainAdversary Authors(Module discriminator, bool entropy = true, double weight = 1, Func<double, double>? schedule = null, JointMap? map = null) =>
+        new(discriminator, entropy, weight, schedule, map, Form.Authors);
+
+    /// <summary>
+    /// tllib's: one mean over the rows of both domains, weights of mean 1 over both without a gradient through them, 10^-5 added within the entropy's logarithm, its schedule by iterations.
+    /// </summary>
     /// <param name="discriminator">Takes joined rows to logits [N, 1].</param>
     /// <param name="steps">The steps of the whole training.</param>
     /// <param name="entropy">Whether certain predictions weigh more.</param>
@@ -70,22 +86,26 @@ public sealed class ConditionalDomainAdversary : AdversarialMethod
         Tensor ofSource = Predictions(step.SourceLogits), ofTarget = Predictions(step.TargetLogits);
         var (source, target) = step.Both(map.Forward(step.SourceFeatures, ofSource), map.Forward(step.TargetFeatures, ofTarget), h => discriminator.Forward(h.ReverseGradient(reversal)));
         Tensor left = DomainEntropy.OfSource(source), right = DomainEntropy.OfTarget(target);
-        if (form != Form.JointMean)
-            return entropy ? (left * Certainty(ofSource)).Mean() + (right * Certainty(ofTarget)).Mean() : left.Mean() + right.Mean();
-        var rows = Tensor.Concat([left, right]);
-        if (!entropy)
-            return rows.Mean();
-        var weights = Certainty(Tensor.Concat([ofSource, ofTarget]));
-        return (rows * weights).Sum() / weights.Sum();
+        if (form == Form.JointMean)
+        {
+            var rows = Tensor.Concat([left, right]);
+            return entropy ? Weighted(rows, Tensor.Concat([ofSource, ofTarget])) : rows.Mean();
+        }
+        var sum = entropy
+            ? Weighted(left, step.SourceLogits.ReverseGradient(reversal).Softmax()) + Weighted(right, step.TargetLogits.ReverseGradient(reversal).Softmax())
+            : left.Mean() + right.Mean();
+        return form == Form.Authors ? sum * 0.5 : sum;
     }
 
     private Tensor Predictions(Tensor logits) => form == Form.Logits ? logits : logits.Detach().Softmax();
 
-    /// <summary>1 + e^(-H) of rows of probabilities, [N].</summary>
-    private Tensor Certainty(Tensor probabilities)
+    /// <summary>The mean of rows [N], each weighing 1 + e^(-H) of its probabilities [N, C].</summary>
+    private Tensor Weighted(Tensor rows, Tensor probabilities)
     {
+        bool isOfPaper = form == Form.Paper;
         // A probability that underflows to 0 adds nothing.
-        var logarithms = (form == Form.JointMean ? probabilities + 1e-5 : probabilities.Clamp(1e-30, 1)).Log();
-        return (probabilities * logarithms).Sum([1]).Exp() + 1;
+        var logarithms = (isOfPaper ? probabilities.Clamp(1e-30, 1) : probabilities + 1e-5).Log();
+        var weights = (probabilities * logarithms).Sum([1]).Exp() + 1;
+        return isOfPaper ? (rows * weights).Mean() : (rows * weights).Sum() / weights.Detach().Sum();
     }
 }
