@@ -42,7 +42,7 @@ public abstract class LearningRateSchedule
     /// <summary>Sets the rates of the present step.</summary>
     private protected virtual void Apply()
     {
-        foreach (var group in Optimizer.Groups)
+        foreach (var group in Optimizer.Scheduled)
             group.LearningRate = Rate(group.InitialLearningRate, stepCount);
     }
 

@@ -27,7 +27,7 @@ public sealed class OneCycleSchedule : LearningRateSchedule
         ArgumentOutOfRangeException.ThrowIfLessThan(total, 1);
         if (!(rising is >= 0 and <= 1))
             throw new ArgumentOutOfRangeException(nameof(rising), rising, "OneCycleSchedule: the rising part is from 0 to 1 of the steps.");
-        if (cyclesMomentum && optimizer.Groups.Any(group => group.Momentum == 0))
+        if (cyclesMomentum && optimizer.Scheduled.Any(group => group.Momentum == 0))
             throw new ArgumentException("OneCycleSchedule: the optimiser keeps no momentum to cycle. Give it one, or pass cyclesMomentum: false.", nameof(cyclesMomentum));
         (this.highest, this.total, this.rising, this.initialDivisor, this.finalDivisor) = (highest, total, rising, initialDivisor, finalDivisor);
         (this.cyclesMomentum, this.lowMomentum, this.highMomentum) = (cyclesMomentum, lowMomentum, highMomentum);
@@ -46,7 +46,7 @@ public sealed class OneCycleSchedule : LearningRateSchedule
         base.Apply();
         if (!cyclesMomentum)
             return;
-        foreach (var group in Optimizer.Groups)
+        foreach (var group in Optimizer.Scheduled)
             group.Momentum = Cycle(StepCount, highMomentum, lowMomentum, highMomentum);
     }
 

@@ -25,6 +25,9 @@ public abstract class Optimizer
     /// <summary>The groups, in the order in which they were added.</summary>
     public IReadOnlyList<ParameterGroup> Groups => groups;
 
+    /// <summary>The groups that schedules change.</summary>
+    internal IEnumerable<ParameterGroup> Scheduled => groups.Where(group => group.IsScheduled);
+
     /// <summary>The names of the tensors that are kept for each parameter of a group.</summary>
     internal abstract IReadOnlyList<string> BuffersOf(ParameterGroup group);
 

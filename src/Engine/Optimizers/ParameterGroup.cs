@@ -10,6 +10,9 @@ public sealed class ParameterGroup(IEnumerable<Tensor> parameters)
     /// <summary>The parameters, in the order given; frozen ones are absent while they are frozen.</summary>
     public IReadOnlyList<Tensor> Parameters => parameters;
 
+    /// <summary>Whether schedules change its learning rate and momentum; those of a group that they pass by stay as they are, as a discriminator's do in CDAN's code.</summary>
+    public bool IsScheduled { get; init; } = true;
+
     /// <summary>The step size; schedules change it.</summary>
     public double LearningRate { get => learningRate ?? double.NaN; set => learningRate = value; }
 

@@ -40,7 +40,7 @@ public sealed class PlateauSchedule
             (cooling, bad) = (cooling - 1, 0);
         if (bad <= patience)
             return;
-        foreach (var group in optimizer.Groups)
+        foreach (var group in optimizer.Scheduled)
         {
             double lower = Math.Max(group.LearningRate * factor, lowest);
             if (group.LearningRate - lower > smallest)

@@ -50,6 +50,23 @@ public class LearningRateScheduleTests
     }
 
     [Fact]
+    public void Schedules_pass_by_a_group_that_stands_apart()
+    {
+        Sgd Two() => new([new ParameterGroup([Parameter()]), new ParameterGroup([Parameter()]) { LearningRate = 3, IsScheduled = false }], 1, momentum: 0.9);
+        var optimizer = Two();
+        new ExponentialSchedule(optimizer, 0.5).Step();
+        Assert.Equal([0.5, 3], optimizer.Groups.Select(group => group.LearningRate));
+        optimizer = Two();
+        new OneCycleSchedule(optimizer, 1, 10).StepCount = 2;
+        Assert.Equal([(1, 0.85), (3, 0.9)], optimizer.Groups.Select(group => (group.LearningRate, Math.Round(group.Momentum, 12))));
+        optimizer = Two();
+        var plateau = new PlateauSchedule(optimizer, patience: 0);
+        plateau.Step(1);
+        plateau.Step(1);
+        Assert.Equal([0.1, 3], optimizer.Groups.Select(group => group.LearningRate));
+    }
+
+    [Fact]
     public void Plateau_lowers_the_rate_when_nothing_improves()
     {
         var optimizer = new Sgd([Parameter()], 1);
