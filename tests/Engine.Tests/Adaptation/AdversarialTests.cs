@@ -204,7 +204,7 @@ public class AdversarialTests
             (s.Zip(sourceLogits, (f, l) => -LogSigmoid(Apply(d, input(f, Softmax(l)))[0])).Sum() + t.Zip(targetLogits, (f, l) => -LogSigmoid(-Apply(d, input(f, Softmax(l)))[0])).Sum()) / 10;
         double whole = Mean(global, (f, _) => f);
         double[] parts = [.. local.Select((d, c) => Mean(d, (f, p) => [.. f.Select(x => x * p[c])]))];
-        var daan = new DynamicAdversary(global, local);
+        var daan = new DynamicAdversary(global, [.. local]);
         var step = Of(new Function(x => x), new Function(x => x), s, Classes, t);
         AssertClose(0.5 * whole + 0.5 * parts.Sum(), daan.Loss(Step(s, t, sourceLogits, targetLogits))!.Item());
         daan.AfterStep(step);
@@ -215,9 +215,23 @@ public class AdversarialTests
         Assert.Equal(0.5, daan.LocalShare);
         // The domains have different labels for the classes' discriminators too: each of them is taught to tell them apart.
         foreach (var discriminator in local)
-            CheckParameter(discriminator.Weight, () => new DynamicAdversary(global, local).Loss(Step(s, t, sourceLogits, targetLogits))!);
+            CheckParameter(discriminator.Weight, () => new DynamicAdversary(global, [.. local]).Loss(Step(s, t, sourceLogits, targetLogits))!);
         CheckGradient((x, y) => new DynamicAdversary(Net(3, 1, 5, x.ElementType), [.. Enumerable.Range(0, 4).Select(c => Net(3, 1, 10 + c, x.ElementType))], Weight, Constant)
             .Loss(Given(x, y, From(sourceLogits).To(x.ElementType), From(targetLogits).To(x.ElementType), Classes, Weight))!, m: 4);
+    }
+
+    [Fact]
+    public void Every_network_of_a_method_can_have_a_rate_of_its_own()
+    {
+        MethodModule own = new(Net(3, 1, 1), LearningRateFactor: 10);
+        AdaptationMethod[] methods =
+        [
+            new DomainAdversary(own), DomainAdversary.Tllib(own, 9), new ConditionalDomainAdversary(own), ConditionalDomainAdversary.Authors(own), new MarginDisparityDiscrepancy(own),
+            new MaximumClassifierDiscrepancy(own), MaximumClassifierDiscrepancy.SlicedWasserstein(own), new DynamicAdversary(own, [own, own]), new Adda(own), new AlternatingDomainAdversary(own),
+            new WassersteinCritic(own), new PartialAdversary(own), new ImportanceWeightedAdversary(own, own), new MultiSourceMomentMatching([own], [own, own]),
+        ];
+        Assert.All(methods, method => Assert.All(method.Modules, module => Assert.Same(own, module)));
+        Assert.Equal([1, 1, 1, 1, 1, 1, 1, 3, 1, 1, 1, 1, 2, 3], methods.Select(method => method.Modules.Count));
     }
 
     [Fact]
@@ -227,6 +241,7 @@ public class AdversarialTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new DomainAdversary(Net(3, 1, 1), -1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new MarginDisparityDiscrepancy(Net(3, 1, 1), margin: 0));
         Assert.Throws<ArgumentException>(() => new DynamicAdversary(Net(3, 1, 1), []));
+        Assert.Throws<ArgumentNullException>(() => new DomainAdversary((Linear)null!));
         Assert.Contains("Give one for each class", Assert.Throws<ShapeException>(() => new DynamicAdversary(Net(3, 1, 1), [Net(3, 1, 2)]).Loss(Step(s, t, sourceLogits, targetLogits))).Message);
         Assert.Contains("wanted [N, d] and [N, C]", Assert.Throws<ShapeException>(() => new MultilinearMap().Forward(From(s), From(t))).Message);
     }

@@ -1,4 +1,3 @@
-using TransferEngine.Modules;
 using TransferEngine.Training;
 
 namespace TransferEngine.Adaptation;
@@ -13,7 +12,7 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class Adda : AdaptationMethod
 {
-    private readonly Module discriminator;
+    private readonly MethodModule discriminator;
     private readonly SourceEncoder encoder;
     private readonly Func<int, double>? reversal;
     private int adapted;
@@ -21,11 +20,11 @@ public sealed class Adda : AdaptationMethod
     /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
     /// <param name="pretraining">The part of the training that learns the source alone; 0 where the networks have learned it before.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part is not from 0 to below 1.</exception>
-    public Adda(Module discriminator, double pretraining = 0.5) : this(discriminator, pretraining, null)
+    public Adda(MethodModule discriminator, double pretraining = 0.5) : this(discriminator, pretraining, null)
     {
     }
 
-    private Adda(Module discriminator, double pretraining, Func<int, double>? reversal)
+    private Adda(MethodModule discriminator, double pretraining, Func<int, double>? reversal)
     {
         ArgumentNullException.ThrowIfNull(discriminator);
         if (!(pretraining is >= 0 and < 1))
@@ -38,7 +37,7 @@ public sealed class Adda : AdaptationMethod
     /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
     /// <param name="pretraining">The part of the training that learns the source alone.</param>
     /// <exception cref="ArgumentOutOfRangeException">The part is not from 0 to below 1.</exception>
-    public static Adda Tllib(Module discriminator, double pretraining = 0.5) => new(discriminator, pretraining, i => 4 / (1 + Math.Exp(-i / 1000.0)) - 2);
+    public static Adda Tllib(MethodModule discriminator, double pretraining = 0.5) => new(discriminator, pretraining, i => 4 / (1 + Math.Exp(-i / 1000.0)) - 2);
 
     /// <inheritdoc/>
     public override string Name => "adda";
@@ -67,10 +66,10 @@ public sealed class Adda : AdaptationMethod
         if (reversal is not null)
         {
             double weight = reversal(adapted++);
-            yield return new(DomainEntropy.Sum((discriminator.Forward(source), discriminator.Forward(target.ReverseGradient(weight)))) / 2, [discriminator, step.Run.Features]);
+            yield return new(DomainEntropy.Sum((discriminator.Module.Forward(source), discriminator.Module.Forward(target.ReverseGradient(weight)))) / 2, [discriminator.Module, step.Run.Features]);
             yield break;
         }
-        yield return new(DomainEntropy.Sum((discriminator.Forward(source), discriminator.Forward(target.Detach()))), [discriminator], IsReported: false);
-        yield return new(DomainEntropy.OfSource(discriminator.Forward(target)).Mean(), [step.Run.Features]);
+        yield return new(DomainEntropy.Sum((discriminator.Module.Forward(source), discriminator.Module.Forward(target.Detach()))), [discriminator.Module], IsReported: false);
+        yield return new(DomainEntropy.OfSource(discriminator.Module.Forward(target)).Mean(), [step.Run.Features]);
     }
 }

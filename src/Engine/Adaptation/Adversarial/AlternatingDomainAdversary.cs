@@ -1,4 +1,3 @@
-using TransferEngine.Modules;
 using TransferEngine.Training;
 
 namespace TransferEngine.Adaptation;
@@ -14,7 +13,7 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class AlternatingDomainAdversary : AdaptationMethod
 {
-    private readonly Module discriminator;
+    private readonly MethodModule discriminator;
     private readonly double weight, penalty;
     private readonly int discriminatorSteps;
 
@@ -24,7 +23,7 @@ public sealed class AlternatingDomainAdversary : AdaptationMethod
     /// <param name="penalty">γ, 0 or more.</param>
     /// <param name="usesTarget">Whether the target is one of the domains; without it the method generalises from several sources.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
-    public AlternatingDomainAdversary(Module discriminator, double weight = 1, int discriminatorSteps = 1, double penalty = 0, bool usesTarget = true)
+    public AlternatingDomainAdversary(MethodModule discriminator, double weight = 1, int discriminatorSteps = 1, double penalty = 0, bool usesTarget = true)
     {
         ArgumentNullException.ThrowIfNull(discriminator);
         ArgumentOutOfRangeException.ThrowIfLessThan(discriminatorSteps, 1);
@@ -48,7 +47,7 @@ public sealed class AlternatingDomainAdversary : AdaptationMethod
         ArgumentNullException.ThrowIfNull(step);
         var features = UsesTarget ? Tensor.Concat([step.SourceFeatures, step.TargetFeatures]) : step.SourceFeatures;
         if ((step.Number + 1) % (1 + discriminatorSteps) < discriminatorSteps)
-            yield return new(Discriminate(step, features.Detach()), [discriminator], IsReported: false);
+            yield return new(Discriminate(step, features.Detach()), [discriminator.Module], IsReported: false);
         else
             yield return new(SourceLoss(step) - Discriminate(step, features) * weight, [step.Run.Features, step.Run.Head]);
     }
@@ -59,7 +58,7 @@ public sealed class AlternatingDomainAdversary : AdaptationMethod
         var wanted = Tensor.From([.. domains, .. Enumerable.Repeat(step.Sources.Count, features.Shape[0] - domains.Length)], features.Device);
         if (penalty > 0 && !features.RequiresGrad)
             features.RequiresGrad = true;
-        var losses = discriminator.Forward(features).CrossEntropy(wanted, reduction: LossReduction.Sum);
+        var losses = discriminator.Module.Forward(features).CrossEntropy(wanted, reduction: LossReduction.Sum);
         var loss = losses / features.Shape[0];
         return penalty > 0 ? loss + Tensor.Gradients(losses, [features], createGraph: true)[0].Square().Sum([1]).Mean() * penalty : loss;
     }

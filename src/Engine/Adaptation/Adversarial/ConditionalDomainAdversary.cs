@@ -1,5 +1,3 @@
-using TransferEngine.Modules;
-
 namespace TransferEngine.Adaptation;
 
 /// <summary>
@@ -21,7 +19,7 @@ public sealed class ConditionalDomainAdversary : AdversarialMethod
         Logits,
     }
 
-    private readonly Module discriminator;
+    private readonly MethodModule discriminator;
     private readonly bool entropy;
     private readonly JointMap map;
     private readonly Form form;
@@ -32,12 +30,12 @@ public sealed class ConditionalDomainAdversary : AdversarialMethod
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <param name="map">How features and predictions are joined; <see cref="MultilinearMap"/> if null, <see cref="JointMap.Choose"/> makes the paper's choice.</param>
     /// <exception cref="ArgumentOutOfRangeException">The weight is negative.</exception>
-    public ConditionalDomainAdversary(Module discriminator, bool entropy = true, double weight = 1, Func<double, double>? schedule = null, JointMap? map = null)
+    public ConditionalDomainAdversary(MethodModule discriminator, bool entropy = true, double weight = 1, Func<double, double>? schedule = null, JointMap? map = null)
         : this(discriminator, entropy, weight, schedule, map, Form.Paper)
     {
     }
 
-    private ConditionalDomainAdversary(Module discriminator, bool entropy, double weight, Func<double, double>? schedule, JointMap? map, Form form)
+    private ConditionalDomainAdversary(MethodModule discriminator, bool entropy, double weight, Func<double, double>? schedule, JointMap? map, Form form)
         : base(entropy ? "cdan+e" : "cdan", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(discriminator);
@@ -53,7 +51,7 @@ public sealed class ConditionalDomainAdversary : AdversarialMethod
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <param name="map">How features and predictions are joined; <see cref="MultilinearMap"/> if null.</param>
     /// <exception cref="ArgumentOutOfRangeException">The weight is negative.</exception>
-    public static ConditionalDomainAdversary Authors(Module discriminator, bool entropy = true, double weight = 1, Func<double, double>? schedule = null, JointMap? map = null) =>
+    public static ConditionalDomainAdversary Authors(MethodModule discriminator, bool entropy = true, double weight = 1, Func<double, double>? schedule = null, JointMap? map = null) =>
         new(discriminator, entropy, weight, schedule, map, Form.Authors);
 
     /// <summary>
@@ -64,14 +62,14 @@ public sealed class ConditionalDomainAdversary : AdversarialMethod
     /// <param name="entropy">Whether certain predictions weigh more.</param>
     /// <param name="weight">What the reversed gradient goes to.</param>
     /// <param name="map">How features and predictions are joined; <see cref="MultilinearMap"/> if null.</param>
-    public static ConditionalDomainAdversary Tllib(Module discriminator, int steps, bool entropy = false, double weight = 1, JointMap? map = null) =>
+    public static ConditionalDomainAdversary Tllib(MethodModule discriminator, int steps, bool entropy = false, double weight = 1, JointMap? map = null) =>
         new(discriminator, entropy, weight, WeightSchedule.Tllib(steps), map, Form.JointMean);
 
     /// <summary>skada's: the raw logits in the place of probabilities, with a gradient through them, without entropy, at a constant weight.</summary>
     /// <param name="discriminator">Takes joined rows to logits [N, 1].</param>
     /// <param name="weight">What the reversed gradient weighs.</param>
     /// <param name="map">How features and logits are joined; <see cref="MultilinearMap"/> if null.</param>
-    public static ConditionalDomainAdversary Skada(Module discriminator, double weight = 1, JointMap? map = null) =>
+    public static ConditionalDomainAdversary Skada(MethodModule discriminator, double weight = 1, JointMap? map = null) =>
         new(discriminator, entropy: false, weight, WeightSchedule.Constant(1), map, Form.Logits);
 
     /// <inheritdoc/>
@@ -84,7 +82,7 @@ public sealed class ConditionalDomainAdversary : AdversarialMethod
         ArgumentNullException.ThrowIfNull(step);
         double reversal = Reversal(step);
         Tensor ofSource = Predictions(step.SourceLogits), ofTarget = Predictions(step.TargetLogits);
-        var (source, target) = step.Both(map.Forward(step.SourceFeatures, ofSource), map.Forward(step.TargetFeatures, ofTarget), h => discriminator.Forward(h.ReverseGradient(reversal)));
+        var (source, target) = step.Both(map.Forward(step.SourceFeatures, ofSource), map.Forward(step.TargetFeatures, ofTarget), h => discriminator.Module.Forward(h.ReverseGradient(reversal)));
         Tensor left = DomainEntropy.OfSource(source), right = DomainEntropy.OfTarget(target);
         if (form == Form.JointMean)
         {

@@ -1,5 +1,3 @@
-using TransferEngine.Modules;
-
 namespace TransferEngine.Adaptation;
 
 /// <summary>
@@ -11,18 +9,18 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class DomainAdversary : AdversarialMethod
 {
-    private readonly Module discriminator;
+    private readonly MethodModule discriminator;
     private readonly double scale;
 
     /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
     /// <param name="weight">The final weight of the reversed gradient.</param>
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <exception cref="ArgumentOutOfRangeException">The weight is negative.</exception>
-    public DomainAdversary(Module discriminator, double weight = 1, Func<double, double>? schedule = null) : this(discriminator, weight, schedule, 1)
+    public DomainAdversary(MethodModule discriminator, double weight = 1, Func<double, double>? schedule = null) : this(discriminator, weight, schedule, 1)
     {
     }
 
-    private DomainAdversary(Module discriminator, double weight, Func<double, double>? schedule, double scale) : base("dann", weight, schedule)
+    private DomainAdversary(MethodModule discriminator, double weight, Func<double, double>? schedule, double scale) : base("dann", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(discriminator);
         (this.discriminator, this.scale) = (discriminator, scale);
@@ -32,17 +30,17 @@ public sealed class DomainAdversary : AdversarialMethod
     /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
     /// <param name="steps">The steps of the whole training.</param>
     /// <param name="weight">What the reversed gradient goes to.</param>
-    public static DomainAdversary Tllib(Module discriminator, int steps, double weight = 1) => new(discriminator, weight, WeightSchedule.Tllib(steps), 0.5);
+    public static DomainAdversary Tllib(MethodModule discriminator, int steps, double weight = 1) => new(discriminator, weight, WeightSchedule.Tllib(steps), 0.5);
 
     /// <summary>DeepDA's: half of the paper's, and a schedule that ends at 0.462.</summary>
     /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
     /// <param name="weight">What the reversed gradient weighs.</param>
-    public static DomainAdversary DeepDa(Module discriminator, double weight = 1) => new(discriminator, weight, WeightSchedule.GaninOf(1), 0.5);
+    public static DomainAdversary DeepDa(MethodModule discriminator, double weight = 1) => new(discriminator, weight, WeightSchedule.GaninOf(1), 0.5);
 
     /// <summary>skada's: the paper's, at a constant weight.</summary>
     /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
     /// <param name="weight">What the reversed gradient weighs.</param>
-    public static DomainAdversary Skada(Module discriminator, double weight = 1) => new(discriminator, weight, WeightSchedule.Constant(1), 1);
+    public static DomainAdversary Skada(MethodModule discriminator, double weight = 1) => new(discriminator, weight, WeightSchedule.Constant(1), 1);
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodModule> Modules => [discriminator];
@@ -53,7 +51,7 @@ public sealed class DomainAdversary : AdversarialMethod
     {
         ArgumentNullException.ThrowIfNull(step);
         double reversal = Reversal(step);
-        var loss = DomainEntropy.Sum(step.Both(step.SourceFeatures, step.TargetFeatures, features => discriminator.Forward(features.ReverseGradient(reversal))));
+        var loss = DomainEntropy.Sum(step.Both(step.SourceFeatures, step.TargetFeatures, features => discriminator.Module.Forward(features.ReverseGradient(reversal))));
         return scale == 1 ? loss : loss * scale;
     }
 }

@@ -1,5 +1,3 @@
-using TransferEngine.Modules;
-
 namespace TransferEngine.Adaptation;
 
 /// <summary>
@@ -14,8 +12,8 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class DynamicAdversary : AdversarialMethod
 {
-    private readonly Module global;
-    private readonly Module[] local;
+    private readonly MethodModule global;
+    private readonly MethodModule[] local;
     private Tensor? sums;
     private int counted;
 
@@ -25,7 +23,7 @@ public sealed class DynamicAdversary : AdversarialMethod
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <exception cref="ArgumentException">There is no class.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The weight is negative.</exception>
-    public DynamicAdversary(Module global, IReadOnlyList<Module> local, double weight = 1, Func<double, double>? schedule = null) : base("daan", weight, schedule)
+    public DynamicAdversary(MethodModule global, IReadOnlyList<MethodModule> local, double weight = 1, Func<double, double>? schedule = null) : base("daan", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(global);
         ArgumentNullException.ThrowIfNull(local);
@@ -56,8 +54,8 @@ public sealed class DynamicAdversary : AdversarialMethod
         Tensor source = step.SourceLogits.Detach().Softmax(), target = step.TargetLogits.Detach().Softmax();
         Check.That(source.Shape[1] == local.Length, $"DynamicAdversary: logits {step.SourceLogits.Shape} for {local.Length} discriminators of classes. Give one for each class.");
         Tensor left = step.SourceFeatures.ReverseGradient(reversal), right = step.TargetFeatures.ReverseGradient(reversal);
-        var all = DomainEntropy.Mean(step.Both(left, right, global.Forward));
-        var byClass = local.Select((discriminator, c) => DomainEntropy.Mean(step.Both(left * source.Narrow(1, c, 1), right * target.Narrow(1, c, 1), discriminator.Forward)))
+        var all = DomainEntropy.Mean(step.Both(left, right, global.Module.Forward));
+        var byClass = local.Select((discriminator, c) => DomainEntropy.Mean(step.Both(left * source.Narrow(1, c, 1), right * target.Narrow(1, c, 1), discriminator.Module.Forward)))
             .Aggregate((a, b) => a + b);
         Count(all, byClass / local.Length);
         return all * (1 - LocalShare) + byClass * LocalShare;

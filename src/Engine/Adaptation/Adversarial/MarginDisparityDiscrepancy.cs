@@ -1,5 +1,3 @@
-using TransferEngine.Modules;
-
 namespace TransferEngine.Adaptation;
 
 /// <summary>
@@ -13,7 +11,7 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class MarginDisparityDiscrepancy : AdversarialMethod
 {
-    private readonly Module adversary;
+    private readonly MethodModule adversary;
     private readonly double margin;
     private readonly bool shifted;
 
@@ -22,12 +20,12 @@ public sealed class MarginDisparityDiscrepancy : AdversarialMethod
     /// <param name="weight">The final weight of the reversed gradient.</param>
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <exception cref="ArgumentOutOfRangeException">The margin is not positive or the weight negative.</exception>
-    public MarginDisparityDiscrepancy(Module adversary, double margin = 4, double weight = 0.1, Func<double, double>? schedule = null)
+    public MarginDisparityDiscrepancy(MethodModule adversary, double margin = 4, double weight = 0.1, Func<double, double>? schedule = null)
         : this(adversary, margin, weight, schedule, shifted: false)
     {
     }
 
-    private MarginDisparityDiscrepancy(Module adversary, double margin, double weight, Func<double, double>? schedule, bool shifted) : base("mdd", weight, schedule)
+    private MarginDisparityDiscrepancy(MethodModule adversary, double margin, double weight, Func<double, double>? schedule, bool shifted) : base("mdd", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(adversary);
         if (!(margin > 0))
@@ -40,7 +38,7 @@ public sealed class MarginDisparityDiscrepancy : AdversarialMethod
     /// <param name="steps">The steps of the whole training.</param>
     /// <param name="margin">γ, above 0.</param>
     /// <param name="weight">What the reversed gradient goes to.</param>
-    public static MarginDisparityDiscrepancy Tllib(Module adversary, int steps, double margin = 4, double weight = 0.1) =>
+    public static MarginDisparityDiscrepancy Tllib(MethodModule adversary, int steps, double margin = 4, double weight = 0.1) =>
         new(adversary, margin, weight, WeightSchedule.Tllib(steps), shifted: true);
 
     /// <inheritdoc/>
@@ -51,7 +49,7 @@ public sealed class MarginDisparityDiscrepancy : AdversarialMethod
     {
         ArgumentNullException.ThrowIfNull(step);
         double reversal = Reversal(step);
-        var (source, target) = step.Both(step.SourceFeatures, step.TargetFeatures, features => adversary.Forward(features.ReverseGradient(reversal)));
+        var (source, target) = step.Both(step.SourceFeatures, step.TargetFeatures, features => adversary.Module.Forward(features.ReverseGradient(reversal)));
         var agreed = source.CrossEntropy(step.SourceLogits.Detach().ArgMax(1));
         return agreed * margin - Others(target, step.TargetLogits.Detach().ArgMax(1)).Mean();
     }

@@ -1,4 +1,3 @@
-using TransferEngine.Modules;
 using TransferEngine.Training;
 
 namespace TransferEngine.Adaptation;
@@ -15,7 +14,7 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
 {
-    private readonly Module second;
+    private readonly MethodModule second;
     private readonly int featureUpdates;
     private readonly double weight, balance;
     private readonly IDiscrepancy? discrepancy;
@@ -26,12 +25,12 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     /// <param name="balance">What the class-balance term weighs.</param>
     /// <param name="discrepancy">How far two batches of probabilities [M, C] are apart; the mean absolute difference if null.</param>
     /// <exception cref="ArgumentOutOfRangeException">There is no update C, or a weight is negative.</exception>
-    public MaximumClassifierDiscrepancy(Module second, int featureUpdates = 4, double weight = 1, double balance = 0, IDiscrepancy? discrepancy = null)
+    public MaximumClassifierDiscrepancy(MethodModule second, int featureUpdates = 4, double weight = 1, double balance = 0, IDiscrepancy? discrepancy = null)
         : this("mcd", second, featureUpdates, weight, balance, discrepancy)
     {
     }
 
-    private MaximumClassifierDiscrepancy(string name, Module second, int featureUpdates, double weight, double balance, IDiscrepancy? discrepancy)
+    private MaximumClassifierDiscrepancy(string name, MethodModule second, int featureUpdates, double weight, double balance, IDiscrepancy? discrepancy)
     {
         ArgumentNullException.ThrowIfNull(second);
         ArgumentOutOfRangeException.ThrowIfLessThan(featureUpdates, 1);
@@ -44,7 +43,7 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     /// <param name="second">The second head.</param>
     /// <param name="featureUpdates">Updates C of a step.</param>
     /// <param name="weight">What the discrepancy weighs.</param>
-    public static MaximumClassifierDiscrepancy Tllib(Module second, int featureUpdates = 4, double weight = 1) => new(second, featureUpdates, weight, balance: 0.01);
+    public static MaximumClassifierDiscrepancy Tllib(MethodModule second, int featureUpdates = 4, double weight = 1) => new(second, featureUpdates, weight, balance: 0.01);
 
     /// <summary>SWD: the discrepancy is the sliced Wasserstein distance of the two batches of probabilities, the mean squared difference of their sorted projections.</summary>
     /// <param name="second">The second head.</param>
@@ -52,7 +51,7 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     /// <param name="weight">What the discrepancy weighs.</param>
     /// <param name="projections">How many random directions; 128 as in the paper's code.</param>
     /// <param name="generator">Where directions are drawn from; <see cref="Generator.Default"/> if null.</param>
-    public static MaximumClassifierDiscrepancy SlicedWasserstein(Module second, int featureUpdates = 4, double weight = 1, int projections = 128, Generator? generator = null) =>
+    public static MaximumClassifierDiscrepancy SlicedWasserstein(MethodModule second, int featureUpdates = 4, double weight = 1, int projections = 128, Generator? generator = null) =>
         new("swd", second, featureUpdates, weight, 0, new SlicedWasserstein(projections, generator: generator));
 
     /// <inheritdoc/>
@@ -65,7 +64,7 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     public override Tensor SourceLoss(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        var loss = step.Run.Criterion(step.SourceLogits, step.SourceTargets) + step.Run.Criterion(second.Forward(step.SourceFeatures), step.SourceTargets);
+        var loss = step.Run.Criterion(step.SourceLogits, step.SourceTargets) + step.Run.Criterion(second.Module.Forward(step.SourceFeatures), step.SourceTargets);
         if (balance == 0)
             return loss;
         var (p, q) = TargetPredictions(step);
@@ -89,7 +88,7 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     {
         ArgumentNullException.ThrowIfNull(step);
         yield return new(SourceLoss(step));
-        yield return new(SourceLoss(step) - Disagreement(step) * weight, [step.Run.Head, second], IsReported: false);
+        yield return new(SourceLoss(step) - Disagreement(step) * weight, [step.Run.Head, second.Module], IsReported: false);
         for (int i = 0; i < featureUpdates; i++)
             yield return new(Disagreement(step) * weight, [step.Run.Features], IsReported: false);
     }
@@ -99,8 +98,8 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     {
         ArgumentNullException.ThrowIfNull(run);
         var features = run.Features.Forward(inputs);
-        return (run.Head.Forward(features) + second.Forward(features)) / 2;
+        return (run.Head.Forward(features) + second.Module.Forward(features)) / 2;
     }
 
-    private (Tensor First, Tensor Second) TargetPredictions(AdaptationStep step) => (step.TargetLogits.Softmax(), second.Forward(step.TargetFeatures).Softmax());
+    private (Tensor First, Tensor Second) TargetPredictions(AdaptationStep step) => (step.TargetLogits.Softmax(), second.Module.Forward(step.TargetFeatures).Softmax());
 }

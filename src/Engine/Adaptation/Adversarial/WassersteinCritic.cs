@@ -1,4 +1,3 @@
-using TransferEngine.Modules;
 using TransferEngine.Training;
 
 namespace TransferEngine.Adaptation;

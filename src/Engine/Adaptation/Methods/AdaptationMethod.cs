@@ -9,6 +9,9 @@ namespace TransferEngine.Adaptation;
 /// <param name="Optimizer">Makes an optimiser for it alone, whose rates the training's schedule moves too; it shares that of the other networks if null.</param>
 public sealed record MethodModule(Module Module, double LearningRateFactor = 1, Func<IEnumerable<Tensor>, Optimizer>? Optimizer = null)
 {
+    /// <summary>The network.</summary>
+    public Module Module { get; init; } = Module ?? throw new ArgumentNullException(nameof(Module));
+
     /// <summary>A network that is trained as the others are.</summary>
     /// <param name="module">The network.</param>
     public static implicit operator MethodModule(Module module) => new(module);

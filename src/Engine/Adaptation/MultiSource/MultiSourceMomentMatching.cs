@@ -14,7 +14,7 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class MultiSourceMomentMatching : AdaptationMethod
 {
-    private readonly Module[] others, partners;
+    private readonly MethodModule[] others, partners;
     private readonly double weight;
     private readonly MomentDistance distance;
     private readonly double[]? shares;
@@ -25,7 +25,7 @@ public sealed class MultiSourceMomentMatching : AdaptationMethod
     /// <param name="moments">How many moments are compared.</param>
     /// <param name="shares">What each source's heads weigh in the answer, such as the accuracies of source-only training; all alike if null.</param>
     /// <exception cref="ArgumentException">The numbers of partners or shares are not that of the sources, or a share is negative.</exception>
-    public MultiSourceMomentMatching(IReadOnlyList<Module> others, IReadOnlyList<Module>? partners = null, double weight = 1, int moments = 2, IReadOnlyList<double>? shares = null)
+    public MultiSourceMomentMatching(IReadOnlyList<MethodModule> others, IReadOnlyList<MethodModule>? partners = null, double weight = 1, int moments = 2, IReadOnlyList<double>? shares = null)
     {
         ArgumentNullException.ThrowIfNull(others);
         int sources = others.Count + 1;
@@ -67,7 +67,7 @@ public sealed class MultiSourceMomentMatching : AdaptationMethod
         yield return new(SourceLoss(step) + Loss(step)!);
         if (partners.Length == 0)
             yield break;
-        yield return new(SourceLoss(step) - Disagreement(step), [step.Run.Head, .. others, .. partners], IsReported: false);
+        yield return new(SourceLoss(step) - Disagreement(step), [.. Heads(step.Run).SelectMany(pair => pair)], IsReported: false);
         yield return new(Disagreement(step), [step.Run.Features], IsReported: false);
     }
 
@@ -86,5 +86,6 @@ public sealed class MultiSourceMomentMatching : AdaptationMethod
         .Select(pair => (pair[0].Forward(step.TargetFeatures).Softmax() - pair[1].Forward(step.TargetFeatures).Softmax()).Abs().Mean()).Aggregate((a, b) => a + b);
 
     /// <summary>The heads of each source: one, or it and its partner.</summary>
-    private Module[][] Heads(AdaptationRun run) => [.. others.Prepend(run.Head).Select((head, i) => partners.Length > 0 ? new[] { head, partners[i] } : [head])];
+    private Module[][] Heads(AdaptationRun run) =>
+        [.. others.Select(other => other.Module).Prepend(run.Head).Select((head, i) => partners.Length > 0 ? new[] { head, partners[i].Module } : [head])];
 }

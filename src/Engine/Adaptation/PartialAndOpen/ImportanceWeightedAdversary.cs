@@ -1,4 +1,3 @@
-using TransferEngine.Modules;
 using TransferEngine.Training;
 
 namespace TransferEngine.Adaptation;
@@ -15,7 +14,7 @@ namespace TransferEngine.Adaptation;
 /// </remarks>
 public sealed class ImportanceWeightedAdversary : AdversarialMethod
 {
-    private readonly Module weighting, discriminator;
+    private readonly MethodModule weighting, discriminator;
     private readonly double entropyWeight;
     private readonly SourceEncoder? encoder;
 
@@ -26,14 +25,14 @@ public sealed class ImportanceWeightedAdversary : AdversarialMethod
     /// <param name="entropyWeight">γ, what the entropy of the target's predictions weighs.</param>
     /// <param name="pretraining">The part of the training that learns the source alone; 0 where the networks have learned it before.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
-    public ImportanceWeightedAdversary(Module weighting, Module discriminator, double weight = 0.1, Func<double, double>? schedule = null, double entropyWeight = 0.1, double pretraining = 0.5)
+    public ImportanceWeightedAdversary(MethodModule weighting, MethodModule discriminator, double weight = 0.1, Func<double, double>? schedule = null, double entropyWeight = 0.1, double pretraining = 0.5)
         : this(weighting, discriminator, weight, schedule, entropyWeight, new SourceEncoder(pretraining))
     {
         if (!(pretraining is >= 0 and < 1))
             throw new ArgumentOutOfRangeException(nameof(pretraining), pretraining, "ImportanceWeightedAdversary: the part that learns the source alone is from 0 to below 1.");
     }
 
-    private ImportanceWeightedAdversary(Module weighting, Module discriminator, double weight, Func<double, double>? schedule, double entropyWeight, SourceEncoder? encoder)
+    private ImportanceWeightedAdversary(MethodModule weighting, MethodModule discriminator, double weight, Func<double, double>? schedule, double entropyWeight, SourceEncoder? encoder)
         : base("iwan", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(weighting);
@@ -49,7 +48,7 @@ public sealed class ImportanceWeightedAdversary : AdversarialMethod
     /// <param name="weight">The final weight of the reversed gradient.</param>
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <param name="entropyWeight">γ, what the entropy of the target's predictions weighs.</param>
-    public static ImportanceWeightedAdversary Shared(Module weighting, Module discriminator, double weight = 1, Func<double, double>? schedule = null, double entropyWeight = 0.1) =>
+    public static ImportanceWeightedAdversary Shared(MethodModule weighting, MethodModule discriminator, double weight = 1, Func<double, double>? schedule = null, double entropyWeight = 0.1) =>
         new(weighting, discriminator, weight, schedule, entropyWeight, encoder: null);
 
     /// <inheritdoc/>
@@ -66,7 +65,7 @@ public sealed class ImportanceWeightedAdversary : AdversarialMethod
         ArgumentNullException.ThrowIfNull(sourceFeatures);
         using var recording = new NoGrad();
         // The probability of the target is the sigmoid of minus the logit.
-        var weights = (-weighting.Forward(sourceFeatures)).Sigmoid().Reshape(sourceFeatures.Shape[0]);
+        var weights = (-weighting.Module.Forward(sourceFeatures)).Sigmoid().Reshape(sourceFeatures.Shape[0]);
         return weights / (weights.Mean() + 1e-30);
     }
 
@@ -82,10 +81,10 @@ public sealed class ImportanceWeightedAdversary : AdversarialMethod
         var source = encoder?.Forward(step) ?? step.SourceFeatures;
         var target = encoder is null ? step.TargetFeatures : step.Run.Features.Forward(step.TargetInput);
         double reversal = Reversal(step);
-        var separated = DomainEntropy.Sum((weighting.Forward(source.Detach()), weighting.Forward(target.Detach())));
-        var weighed = (DomainEntropy.OfSource(discriminator.Forward(source.ReverseGradient(reversal))) * Importance(source)).Mean()
-            + DomainEntropy.OfTarget(discriminator.Forward(target.ReverseGradient(reversal))).Mean();
+        var separated = DomainEntropy.Sum((weighting.Module.Forward(source.Detach()), weighting.Module.Forward(target.Detach())));
+        var weighed = (DomainEntropy.OfSource(discriminator.Module.Forward(source.ReverseGradient(reversal))) * Importance(source)).Mean()
+            + DomainEntropy.OfTarget(discriminator.Module.Forward(target.ReverseGradient(reversal))).Mean();
         var loss = separated + weighed + EntropyMinimization.Forward(step.Run.Head.Forward(target)) * entropyWeight;
-        yield return encoder is null ? new(loss + SourceLoss(step)) : new(loss, [step.Run.Features, weighting, discriminator]);
+        yield return encoder is null ? new(loss + SourceLoss(step)) : new(loss, [step.Run.Features, weighting.Module, discriminator.Module]);
     }
 }

@@ -10,7 +10,7 @@ namespace TransferEngine.Adaptation;
 /// <remarks>Cao et al., Partial Adversarial Domain Adaptation, ECCV 2018, equations 1 to 3. Batches may be of two sizes.</remarks>
 public sealed class PartialAdversary : AdversarialMethod
 {
-    private readonly Module discriminator;
+    private readonly MethodModule discriminator;
     private readonly int updateEvery;
     private readonly double temperature;
     private readonly bool normalised;
@@ -21,12 +21,12 @@ public sealed class PartialAdversary : AdversarialMethod
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <param name="updateEvery">Steps between two looks at the whole target.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
-    public PartialAdversary(Module discriminator, double weight = 1, Func<double, double>? schedule = null, int updateEvery = 500)
+    public PartialAdversary(MethodModule discriminator, double weight = 1, Func<double, double>? schedule = null, int updateEvery = 500)
         : this(discriminator, weight, schedule, updateEvery, temperature: 1, normalised: false)
     {
     }
 
-    private PartialAdversary(Module discriminator, double weight, Func<double, double>? schedule, int updateEvery, double temperature, bool normalised) : base("pada", weight, schedule)
+    private PartialAdversary(MethodModule discriminator, double weight, Func<double, double>? schedule, int updateEvery, double temperature, bool normalised) : base("pada", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(discriminator);
         ArgumentOutOfRangeException.ThrowIfLessThan(updateEvery, 1);
@@ -41,7 +41,7 @@ public sealed class PartialAdversary : AdversarialMethod
     /// <param name="steps">The steps of the whole training.</param>
     /// <param name="weight">What the reversed gradient goes to.</param>
     /// <param name="updateEvery">Steps between two looks at the whole target.</param>
-    public static PartialAdversary Tllib(Module discriminator, int steps, double weight = 1, int updateEvery = 500) =>
+    public static PartialAdversary Tllib(MethodModule discriminator, int steps, double weight = 1, int updateEvery = 500) =>
         new(discriminator, weight, WeightSchedule.Tllib(steps), updateEvery, temperature: 0.1, normalised: true);
 
     /// <summary>γ, [C]; null while it is 1 for all classes.</summary>
@@ -72,7 +72,7 @@ public sealed class PartialAdversary : AdversarialMethod
     {
         ArgumentNullException.ThrowIfNull(step);
         double reversal = Reversal(step);
-        var (source, target) = step.Both(step.SourceFeatures, step.TargetFeatures, features => discriminator.Forward(features.ReverseGradient(reversal)));
+        var (source, target) = step.Both(step.SourceFeatures, step.TargetFeatures, features => discriminator.Module.Forward(features.ReverseGradient(reversal)));
         Tensor left = DomainEntropy.OfSource(source), right = DomainEntropy.OfTarget(target);
         if (classWeights is null)
             return normalised ? (left.Mean() + right.Mean()) / 2 : left.Mean() + right.Mean();
