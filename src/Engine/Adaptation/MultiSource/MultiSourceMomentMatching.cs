@@ -67,7 +67,7 @@ public sealed class MultiSourceMomentMatching : AdaptationMethod
         yield return new(SourceLoss(step) + Loss(step)!);
         if (partners.Length == 0)
             yield break;
-        yield return new(SourceLoss(step) - Disagreement(step), [.. Heads(step.Run).SelectMany(pair => pair)], IsReported: false);
+        yield return new(SourceLoss(step) - Disagreement(step), [step.Run.Head, .. Modules.Select(own => own.Module)], IsReported: false);
         yield return new(Disagreement(step), [step.Run.Features], IsReported: false);
     }
 
