@@ -18,8 +18,9 @@ public sealed class T3a : IStreamAdapter
     private readonly Module features;
     private readonly Linear head;
     private readonly int? kept;
-    private readonly bool hasUnitCentroids;
+    private readonly bool isAuthors;
     private readonly double[] firstEntropies;
+    private readonly int[] firstLabels;
     private readonly Tensor first;
     private Tensor supports;
     private double[] entropies;
@@ -28,23 +29,25 @@ public sealed class T3a : IStreamAdapter
     /// <param name="features">Takes batches to features [N, d].</param>
     /// <param name="head">Takes features to logits [N, C]; it is not changed.</param>
     /// <param name="kept">The rows that a class keeps; null keeps all, which grows without end.</param>
-    public T3a(Module features, Linear head, int? kept = 20) : this(features, head, kept, hasUnitCentroids: false)
+    public T3a(Module features, Linear head, int? kept = 20) : this(features, head, kept, isAuthors: false)
     {
     }
 
-    private T3a(Module features, Linear head, int? kept, bool hasUnitCentroids)
+    private T3a(Module features, Linear head, int? kept, bool isAuthors)
     {
         ArgumentNullException.ThrowIfNull(features);
         ArgumentNullException.ThrowIfNull(head);
         if (kept is { } rows)
             ArgumentOutOfRangeException.ThrowIfLessThan(rows, 1, nameof(kept));
-        (this.features, this.head, this.kept, this.hasUnitCentroids) = (features, head, kept, hasUnitCentroids);
+        (this.features, this.head, this.kept, this.isAuthors) = (features, head, kept, isAuthors);
         using var recording = new NoGrad();
         using var scope = new TensorScope();
         first = Unit(head.Weight).KeepAlive();
-        firstEntropies = Entropies(head.Forward(head.Weight));
+        var ofWeights = head.Forward(head.Weight);
+        firstEntropies = Entropies(ofWeights);
+        firstLabels = isAuthors ? ofWeights.ArgMax(1).ToArray<int>() : [.. Enumerable.Range(0, Classes)];
         supports = first.Clone().KeepAlive();
-        (entropies, labels) = (firstEntropies, [.. Enumerable.Range(0, Classes)]);
+        (entropies, labels) = (firstEntropies, firstLabels);
     }
 
     /// <summary>The rows in the support sets, those of the head among them.</summary>
@@ -52,9 +55,12 @@ public sealed class T3a : IStreamAdapter
 
     private int Classes => head.Weight.Shape[0];
 
-    /// <summary>What the authors' code computes: the centroids are scaled to length 1, whether their sets agree or not.</summary>
+    /// <summary>
+    /// What the authors' code computes: the centroids are scaled to length 1, whether their sets agree or not, and a weight vector begins in the set of the class that the head gives
+    /// it, which is not always its own; the logit of a class is 0 as long as its set is empty.
+    /// </summary>
     /// <inheritdoc cref="T3a(Module, Linear, int?)"/>
-    public static T3a Authors(Module features, Linear head, int? kept = 20) => new(features, head, kept, hasUnitCentroids: true);
+    public static T3a Authors(Module features, Linear head, int? kept = 20) => new(features, head, kept, isAuthors: true);
 
     /// <inheritdoc/>
     public Tensor Adapt(Tensor batch)
@@ -87,7 +93,7 @@ public sealed class T3a : IStreamAdapter
         using var recording = new NoGrad();
         supports.Dispose();
         supports = first.Clone().KeepAlive();
-        (entropies, labels) = (firstEntropies, [.. Enumerable.Range(0, Classes)]);
+        (entropies, labels) = (firstEntropies, firstLabels);
     }
 
     /// <summary>Gives the support sets back.</summary>
@@ -114,7 +120,7 @@ public sealed class T3a : IStreamAdapter
     {
         var members = Tensor.From(labels, supports.Device).OneHot(Classes, supports.ElementType);
         var sums = members.Transpose().MatMul(supports);
-        return hasUnitCentroids ? Unit(sums) : sums / members.Sum([0]).Reshape(-1, 1);
+        return isAuthors ? Unit(sums) : sums / members.Sum([0]).Reshape(-1, 1);
     }
 
     private static Tensor Unit(Tensor rows) => rows / rows.Norm(2, [1], keepDim: true).Clamp(SmallestNorm, double.PositiveInfinity);

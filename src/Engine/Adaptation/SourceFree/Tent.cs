@@ -18,13 +18,13 @@ public sealed record TentSettings
 
 /// <summary>
 /// TENT: makes predictions certain while they are made. Normalisation goes by the batch's own statistics, and its scales and shifts alone learn, by one
-/// step a batch on the mean entropy of the softmax of the logits, <see cref="EntropyMinimization"/>. Dropout is off. The prediction of a batch is that before
+/// step a batch on the mean entropy of the softmax of the logits, <see cref="EntropyMinimization"/>. Dropout is off, which the authors' code leaves on. The prediction of a batch is that before
 /// its last update, as in the authors' code.
 /// </summary>
 /// <remarks>
 /// Wang et al., Tent: fully test-time adaptation by entropy minimization, ICLR 2021. The running statistics, which TENT itself does not use, take
-/// each batch in with the module's momentum, so that the model in evaluation mode is adapted too; a roll back restores them. Layer and group normalisation
-/// learn as well, as later work does. Batches should have many rows of mixed classes: on few classes or small batches minimal entropy collapses.
+/// each batch in with the module's momentum, so that the model in evaluation mode is adapted too; a roll back restores them. The authors' code adapts the batch
+/// normalisation of images alone; here that of vectors, and layer and group normalisation, learn as well, as in later work. Batches should have many rows of mixed classes: on few classes or small batches minimal entropy collapses.
 /// </remarks>
 public sealed class Tent : IStreamAdapter
 {

@@ -57,7 +57,8 @@ public sealed class NuclearNormValidator : Validator
 /// </summary>
 /// <remarks>
 /// Saito et al., Tune it the Right Way: Unsupervised Validation of Domain Adaptation via Soft Neighborhood Density, ICCV 2021, equations 1 to 4: on the softmax of the
-/// logits, a row itself left out. From 0 to log(m - 1); computed by blocks of rows.
+/// logits, a row itself left out. From 0 to log(m - 1); computed by blocks of rows. The authors' code adds 10^-5 within the entropy's logarithm, and has a row be unlike itself (a similarity
+/// of -1) instead of leaving it out.
 /// </remarks>
 public sealed class SoftNeighborhoodDensityValidator : Validator
 {
