@@ -19,6 +19,9 @@ public sealed record AdaptationRun(Module Features, Module Head)
 
     /// <summary>Whether all domains go through a network in one batch, so that its batch statistics are common; otherwise each goes by itself.</summary>
     public bool IsJoint { get; init; } = true;
+
+    /// <summary>Takes inputs to logits.</summary>
+    internal Tensor Forward(Tensor inputs) => Head.Forward(Features.Forward(inputs));
 }
 
 /// <summary>

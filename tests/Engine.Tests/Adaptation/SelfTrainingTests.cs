@@ -56,7 +56,7 @@ public class SelfTrainingTests
     {
         CheckGradient((s, _) => new PseudoLabeling(threshold: 0.4).Forward(s * 3));
         var taught = From(Rows(6, 3, 2, 0.4)) * 2;
-        CheckGradient((s, t) => new FixMatch(threshold: 0.4).Forward(taught.To(s.ElementType), s) + new MeanTeacher(threshold: 0.4).Forward(t, taught.To(s.ElementType)));
+        CheckGradient((s, t) => new FixMatch(threshold: 0.4).Forward(taught.To(s.ElementType), s) + new MeanTeacher(threshold: 0.4, classBalance: 0.1).Forward(t, taught.To(s.ElementType)));
         var teacher = From(Logits);
         teacher.RequiresGrad = true;
         Assert.False(new MeanTeacher().Forward(From(Others), teacher).RequiresGrad);
@@ -68,6 +68,9 @@ public class SelfTrainingTests
     {
         double want = Others.Zip(Logits, (student, teacher) => Softmax(teacher).Max() >= threshold ? Distance(Softmax(student), Softmax(teacher)) : 0).Average() / 3;
         AssertClose(want, new MeanTeacher(threshold: threshold).Forward(From(Others), From(Logits)).Item());
+        double counted = Logits.Average(teacher => Softmax(teacher).Max() >= threshold ? 1.0 : 0);
+        double imbalance = Enumerable.Range(0, 3).Select(c => Others.Average(student => Softmax(student)[c])).Sum(b => -(Math.Log(b + 1e-6) + 2 * Math.Log(1 - b + 1e-6)) / 3);
+        AssertClose(want + 0.005 * counted * imbalance, new MeanTeacher(threshold: threshold, classBalance: 0.005).Forward(From(Others), From(Logits)).Item());
         Assert.Equal(Math.Exp(-5 * 0.25), WeightSchedule.GaussianRampUp(0.4)(0.2), 12);
         Assert.Equal(1, WeightSchedule.GaussianRampUp(0.4)(0.6));
     }
@@ -160,6 +163,8 @@ public class SelfTrainingTests
     {
         Assert.Throws<ArgumentOutOfRangeException>(() => new PseudoLabeling(threshold: 1.5));
         Assert.Throws<ArgumentOutOfRangeException>(() => new MeanTeacher(decay: 2));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new MeanTeacher(classBalance: -1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new FixMatch(averageDecay: 1.5));
         Assert.Throws<ArgumentOutOfRangeException>(() => new VirtualAdversarialTraining(0));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Vada(new SourceOnly(), targetWeight: -1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new DirtT(interval: 0));

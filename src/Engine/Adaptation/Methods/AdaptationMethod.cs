@@ -79,6 +79,15 @@ public abstract class AdaptationMethod
     {
     }
 
+    /// <summary>
+    /// Called when the trained networks are to be used without the method, such as saved, or judged by validators: the place to give them the weights by which
+    /// <see cref="Predict"/> answers, where those are not the trained ones.
+    /// </summary>
+    /// <param name="run">What was trained.</param>
+    public virtual void HandOver(AdaptationRun run)
+    {
+    }
+
     /// <summary>What the trained networks answer; the head of the features, unless overridden.</summary>
     /// <param name="run">What was trained.</param>
     /// <param name="inputs">[N, ...].</param>
@@ -86,7 +95,7 @@ public abstract class AdaptationMethod
     public virtual Tensor Predict(AdaptationRun run, Tensor inputs)
     {
         ArgumentNullException.ThrowIfNull(run);
-        return run.Head.Forward(run.Features.Forward(inputs));
+        return run.Forward(inputs);
     }
 }
 

@@ -36,17 +36,23 @@ public sealed class ShadowWeights : IDisposable
         return new SwappedIn(this);
     }
 
-    /// <summary>Moves the shadow's parameters towards the networks' own: decay · shadow + (1 - decay) · own. Buffers, such as running statistics, are taken over.</summary>
+    /// <summary>Moves the shadow's parameters towards the networks' own: decay · shadow + (1 - decay) · own.</summary>
     /// <param name="decay">What stays, from 0 to 1.</param>
+    /// <param name="takesBuffers">Whether buffers, such as running statistics, are taken over; otherwise they are what the shadow's own passes make of them.</param>
     /// <exception cref="ArgumentOutOfRangeException">The decay is out of range.</exception>
-    public void Follow(double decay)
+    public void Follow(double decay, bool takesBuffers = true)
     {
         if (!(decay is >= 0 and <= 1))
             throw new ArgumentOutOfRangeException(nameof(decay), decay, "ShadowWeights.Follow: what stays of the shadow is from 0 to 1.");
         using var recording = new NoGrad();
         using var scope = new TensorScope();
         foreach (var (_, own, shadow) in copy.Tensors)
-            shadow.Assign(parameters.Contains(own) ? shadow * decay + own * (1 - decay) : own);
+        {
+            if (parameters.Contains(own))
+                shadow.Assign(shadow * decay + own * (1 - decay));
+            else if (takesBuffers)
+                shadow.Assign(own);
+        }
     }
 
     /// <summary>Gives the networks the shadow's values.</summary>

@@ -74,6 +74,7 @@ public sealed class AdapterCandidates
             var adapter = new Adapter(features, head, make(new(candidate.Weight, new(candidate.Seed + 1), device)), Criterion);
             DataLoader Loaded(IDataset rows, DataLoaderSettings settings) => new(rows, settings with { Seed = candidate.Seed }, device);
             adapter.Fit(new(Loaded(source, Loader), Loaded(target, TargetLoader ?? Loader)), Settings with { Optimizer = parameters => Optimizer(parameters, candidate.LearningRate) }, progress, cancellation);
+            adapter.Method.HandOver(adapter.Run);
             return new(features, head);
         }, weight, learningRate, seed);
     }
