@@ -31,8 +31,8 @@ public sealed record AdaptationRun(Module Features, Module Head)
 public sealed class AdaptationStep
 {
     private readonly AdaptationRun? run;
-    private readonly double? progress;
     private readonly DomainBatch? batch;
+    private double? progress;
     private Tensor? sourceInput, sourceTargets, sourceFeatures, sourceLogits, targetFeatures, targetLogits;
 
     /// <summary>A step of a training.</summary>
@@ -113,6 +113,24 @@ public sealed class AdaptationStep
         int n = source.Shape[0];
         var all = network(Tensor.Concat([source, target]));
         return (all.Narrow(0, 0, n), all.Narrow(0, n, target.Shape[0]));
+    }
+
+    /// <summary>Runs rows of the sources without those of the target: in one batch where the run is joint, otherwise each source by itself.</summary>
+    /// <returns>Logits, [N, C].</returns>
+    internal Tensor SourceAlone(Tensor rows) => Run.IsJoint ? Run.Forward(rows) : EachSource(Run.Forward, rows);
+
+    /// <summary>This step for an adversary of a constant weight: gradients through the features and logits that it gives are multiplied by it, and schedules stand at their end.</summary>
+    internal AdaptationStep ForAdversary(double weight)
+    {
+        Tensor Weighed(Tensor x) => x.ReverseGradient(weight).ReverseGradient(); // turned around twice
+        return new(Run, Batch, Number)
+        {
+            progress = 1,
+            sourceFeatures = Weighed(SourceFeatures),
+            sourceLogits = Weighed(SourceLogits),
+            targetFeatures = Weighed(TargetFeatures),
+            targetLogits = Weighed(TargetLogits),
+        };
     }
 
     /// <summary>Lets what was computed be computed anew: the weights have changed.</summary>

@@ -43,6 +43,9 @@ public abstract class BatchNorm : Module, INormalization
     /// <summary>What sees each input before it is normalised, and may set the running statistics by it; null for nobody.</summary>
     internal Action<Tensor>? Estimator { get; set; }
 
+    /// <summary>How many <see cref="StatisticsHold"/>s keep batches out of the running statistics.</summary>
+    internal int StatisticsHolds { get; set; }
+
     /// <summary>What is added to the variance.</summary>
     internal double Epsilon => eps;
 
@@ -63,12 +66,32 @@ public abstract class BatchNorm : Module, INormalization
         Estimator?.Invoke(input);
         // Copies: backward wants the running statistics as they were, and the batch is about to change them.
         var byRunning = IsTraining && Mix is not null ? input.BatchNorm(RunningMean.Clone(), RunningVar.Clone(), Weight, Bias, training: false, momentum, eps) : null;
-        var output = input.BatchNorm(RunningMean, RunningVar, Weight, Bias, IsTraining, momentum, eps);
-        if (IsTraining)
+        bool isHeld = IsTraining && StatisticsHolds > 0;
+        var output = input.BatchNorm(isHeld ? null : RunningMean, isHeld ? null : RunningVar, Weight, Bias, IsTraining, momentum, eps);
+        if (IsTraining && !isHeld)
             batches.Increment();
         return byRunning is null ? output : Mix!(byRunning, output);
     }
+}
 
+/// <summary>Keeps batches out of the running statistics of all batch normalisation in networks until it is disposed; in training it goes by the batch's own as ever.</summary>
+internal sealed class StatisticsHold : IDisposable
+{
+    private BatchNorm[] held;
+
+    public StatisticsHold(params Module[] networks)
+    {
+        held = [.. new Sequential(networks).NamedModules().Select(item => item.Module).OfType<BatchNorm>()];
+        foreach (var module in held)
+            module.StatisticsHolds++;
+    }
+
+    public void Dispose()
+    {
+        foreach (var module in held)
+            module.StatisticsHolds--;
+        held = [];
+    }
 }
 
 /// <summary>Batch normalisation of [N, C] or [N, C, L].</summary>

@@ -7,12 +7,14 @@ namespace TransferEngine.Engine.Tests.Adaptation;
 /// <summary>Methods that average weights answer by the average, and hand it over; whose running statistics go with it.</summary>
 public class AveragedWeightsTests
 {
-    [Theory, InlineData("fixmatch")]
+    [Theory, InlineData("vada"), InlineData("dirt-t"), InlineData("fixmatch")]
     public void The_average_of_the_weights_answers_and_is_handed_over(string name)
     {
         var (run, batch) = Normalised(true);
         AdaptationMethod method = name switch
         {
+            "vada" => new Vada(new SourceOnly(), adversaryWeight: 0, averageDecay: 0.6),
+            "dirt-t" => new DirtT(averageDecay: 0.6),
             _ => new FixMatch(averageDecay: 0.6),
         };
         method.Begin(run);

@@ -165,6 +165,7 @@ public class SelfTrainingTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new MeanTeacher(decay: 2));
         Assert.Throws<ArgumentOutOfRangeException>(() => new MeanTeacher(classBalance: -1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new FixMatch(averageDecay: 1.5));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DirtT(averageDecay: double.NaN));
         Assert.Throws<ArgumentOutOfRangeException>(() => new VirtualAdversarialTraining(0));
         Assert.Throws<ArgumentOutOfRangeException>(() => new Vada(new SourceOnly(), targetWeight: -1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new DirtT(interval: 0));

@@ -1,3 +1,5 @@
+using TransferEngine.Modules;
+
 namespace TransferEngine.Adaptation;
 
 /// <summary>
@@ -6,7 +8,7 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Miyato et al., Virtual Adversarial Training, IEEE TPAMI 41 (2019), equations 5 to 12; one iteration, and ξ = 1e-6 there, which float32's rounding drowns: 1e-3 here, on the scale of inputs of about 1. Each iteration costs a
-/// pass forward and backward. A network in training mode with batch normalisation counts the moved rows in its running statistics.
+/// pass forward and backward. A network in training mode with batch normalisation counts the moved rows in its running statistics; the methods of this library keep them out, as the authors' code does.
 /// </remarks>
 public sealed class VirtualAdversarialLoss
 {
@@ -30,7 +32,7 @@ public sealed class VirtualAdversarialLoss
     /// <summary>Measures.</summary>
     /// <param name="network">Takes inputs to logits.</param>
     /// <param name="inputs">[N, ...].</param>
-    /// <param name="logits">What the network makes of them, [N, C].</param>
+    /// <param name="logits">What the network makes of them, [N, C], in a batch by themselves: other rows beside them would move batch statistics, and with them the predictions.</param>
     /// <returns>A scalar.</returns>
     /// <exception cref="ShapeException">The logits are no matrix of as many rows, or there is none.</exception>
     public Tensor Forward(Func<Tensor, Tensor> network, Tensor inputs, Tensor logits)
@@ -49,6 +51,23 @@ public sealed class VirtualAdversarialLoss
                 direction = Unit(Tensor.Gradients(Divergence(clean, network(inputs.Detach() + moved)), [moved])[0].Detach());
         }
         return Divergence(clean, network(inputs.Detach() + direction * radius));
+    }
+
+    /// <summary>Of a domain's rows in a step. Where its logits are of a batch of both domains, the unmoved rows go through once more, alone as the moved ones do.</summary>
+    internal Tensor Forward(AdaptationStep step, bool ofTarget) => ofTarget
+        ? Forward(step.Run, step.Run.Forward, step.TargetInput, step.Run.IsJoint ? null : step.TargetLogits)
+        : Forward(step.Run, step.SourceAlone, step.SourceInput, step.Run.IsJoint ? null : step.SourceLogits);
+
+    /// <summary>Of trained networks, whose running statistics take in neither the moved rows nor, where their logits are wanted, the unmoved ones.</summary>
+    internal Tensor Forward(AdaptationRun run, Func<Tensor, Tensor> network, Tensor inputs, Tensor? logits)
+    {
+        using var held = new StatisticsHold(run.Features, run.Head);
+        if (logits is null)
+        {
+            using var recording = new NoGrad();
+            logits = network(inputs);
+        }
+        return Forward(network, inputs, logits);
     }
 
     /// <summary>The mean over rows of KL(p ‖ q) of two matrices of logits, the first of which is constant.</summary>

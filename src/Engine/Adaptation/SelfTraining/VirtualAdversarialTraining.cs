@@ -1,6 +1,7 @@
 namespace TransferEngine.Adaptation;
 
 /// <summary>VAT on the target, and if asked on the source: <see cref="VirtualAdversarialLoss"/> of the trained networks.</summary>
+/// <remarks>Rows go through the networks without those of the other domain, moved or not: in a joint step that is a further pass. As in the authors' code, running statistics take in the step's own passes alone.</remarks>
 public sealed class VirtualAdversarialTraining : WeightedMethod
 {
     private readonly VirtualAdversarialLoss loss;
@@ -19,8 +20,7 @@ public sealed class VirtualAdversarialTraining : WeightedMethod
     protected override Tensor Measure(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        var run = step.Run;
-        var value = loss.Forward(x => run.Head.Forward(run.Features.Forward(x)), step.TargetInput, step.TargetLogits);
-        return onSource ? value + loss.Forward(x => run.Head.Forward(run.Features.Forward(x)), step.SourceInput, step.SourceLogits) : value;
+        var value = loss.Forward(step, ofTarget: true);
+        return onSource ? value + loss.Forward(step, ofTarget: false) : value;
     }
 }
