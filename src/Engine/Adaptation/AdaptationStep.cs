@@ -99,8 +99,8 @@ public sealed class AdaptationStep
 
     private DomainBatch Batch => batch ?? throw new InvalidOperationException("AdaptationStep: made of given features and logits, it has no inputs. Make it of an AdaptationRun and a batch for methods that need them.");
 
-    /// <summary>Runs a network on rows of both domains: in one batch where the run is joint, so that its batch statistics are common, otherwise one after the other.</summary>
-    /// <param name="source">[N, ...].</param>
+    /// <summary>Runs a network on rows of both domains: in one batch where the run is joint, so that its batch statistics are common, otherwise on each domain by itself.</summary>
+    /// <param name="source">The rows of all source domains, [N, ...].</param>
     /// <param name="target">[M, ...].</param>
     /// <param name="network">Takes rows to rows.</param>
     public (Tensor Source, Tensor Target) Both(Tensor source, Tensor target, Func<Tensor, Tensor> network)
@@ -109,7 +109,7 @@ public sealed class AdaptationStep
         ArgumentNullException.ThrowIfNull(target);
         ArgumentNullException.ThrowIfNull(network);
         if (run is { IsJoint: false })
-            return (network(source), network(target));
+            return (EachSource(network, source), network(target));
         int n = source.Shape[0];
         var all = network(Tensor.Concat([source, target]));
         return (all.Narrow(0, 0, n), all.Narrow(0, n, target.Shape[0]));
@@ -132,6 +132,12 @@ public sealed class AdaptationStep
             targetLogits = Weighed(TargetLogits),
         };
     }
+
+    /// <summary>What <see cref="Both"/> makes of the source's features; the target's go along only where the batch is joint.</summary>
+    internal Tensor OfSource(Func<Tensor, Tensor> network) => run is { IsJoint: false } ? EachSource(network, SourceFeatures) : Both(SourceFeatures, TargetFeatures, network).Source;
+
+    /// <summary>What <see cref="Both"/> makes of the target's features; the source's go along only where the batch is joint.</summary>
+    internal Tensor OfTarget(Func<Tensor, Tensor> network) => run is { IsJoint: false } ? network(TargetFeatures) : Both(SourceFeatures, TargetFeatures, network).Target;
 
     /// <summary>Lets what was computed be computed anew: the weights have changed.</summary>
     internal void Forget()

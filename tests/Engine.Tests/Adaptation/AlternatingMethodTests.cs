@@ -48,6 +48,21 @@ public class AlternatingMethodTests
         AssertClose(new DeepCoral().Forward(From([.. First(t).Select(row => Softmax(row))]), From([.. Second(t).Select(row => Softmax(row))])).Item(), coral.Disagreement(Step()).Item());
     }
 
+    [Theory, InlineData(true), InlineData(false)]
+    public void Equal_heads_that_normalise_by_the_batch_agree(bool isJoint)
+    {
+        Sequential first = new(Net(4, 3, 2), new BatchNorm1d(3, type: ElementType.Float64)), other = new(Net(4, 3, 2), new BatchNorm1d(3, type: ElementType.Float64));
+        var step = new AdaptationStep(new AdaptationRun(features, first) { IsJoint = isJoint },
+            new DomainBatch([new(From(s), Tensor.From(Classes)), new(From(Rows(5, 3, 6, -0.2)), Tensor.From([1, 1, 0, 2, 2]))], From(t)), 0);
+        var mcd = new MaximumClassifierDiscrepancy(other);
+        double single = step.SourceLogits.CrossEntropy(step.SourceTargets).Item();
+        AssertClose(2 * single, mcd.SourceLoss(step).Item());
+        AssertClose(0, mcd.Disagreement(step).Item());
+        AssertClose(2 * single, mcd.Updates(step).ElementAt(1).Loss.Item());
+        // An open-set head, too, sees the target in the batch that its logits are from.
+        AssertClose(new OpenSetBackpropagation().Boundary(step.TargetLogits).Item(), new OpenSetBackpropagation().Loss(step)!.Item());
+    }
+
     [Fact]
     public void Swd_sorts_the_projections_of_both_heads_probabilities()
     {

@@ -10,7 +10,8 @@ namespace TransferEngine.Adaptation;
 /// <remarks>
 /// Saito et al., Maximum Classifier Discrepancy for Unsupervised Domain Adaptation, CVPR 2018, equations 2 to 9: four updates C in most of its experiments.
 /// Its experiment on VisDA adds 0.01 of a class-balance term to A and B, minus the mean logarithm of the mean probabilities of the target. SWD: Lee et al., Sliced
-/// Wasserstein Discrepancy for Unsupervised Domain Adaptation, CVPR 2019. Predicts by the mean of both heads' logits. Batches may be of two sizes.
+/// Wasserstein Discrepancy for Unsupervised Domain Adaptation, CVPR 2019; its authors' example makes one update C a step. Predicts by the mean of both heads' logits. Both heads run on the
+/// same batches. The code for MCD's digits runs the domains apart: <see cref="AdapterSettings.SeparateBatches"/>. Batches may be of two sizes.
 /// </remarks>
 public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
 {
@@ -64,13 +65,10 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     public override Tensor SourceLoss(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        var loss = step.Run.Criterion(step.SourceLogits, step.SourceTargets) + step.Run.Criterion(second.Module.Forward(step.SourceFeatures), step.SourceTargets);
         if (balance == 0)
-            return loss;
-        var (p, q) = TargetPredictions(step);
-        return loss - (Log(p) + Log(q)) * balance;
-
-        static Tensor Log(Tensor rows) => (rows.Mean([0]) + 1e-6).Log().Mean();
+            return Classification(step, step.OfSource(second.Module.Forward));
+        var (source, target) = Second(step);
+        return Classification(step, source, target);
     }
 
     /// <summary>The discrepancy of the heads on the target.</summary>
@@ -79,8 +77,7 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     public Tensor Disagreement(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        var (p, q) = TargetPredictions(step);
-        return discrepancy?.Forward(p, q) ?? (p - q).Abs().Mean();
+        return Disagreement(step, step.OfTarget(second.Module.Forward));
     }
 
     /// <inheritdoc/>
@@ -88,7 +85,8 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
     {
         ArgumentNullException.ThrowIfNull(step);
         yield return new(SourceLoss(step));
-        yield return new(SourceLoss(step) - Disagreement(step) * weight, [step.Run.Head, second.Module], IsReported: false);
+        var (source, target) = Second(step);
+        yield return new(Classification(step, source, target) - Disagreement(step, target) * weight, [step.Run.Head, second.Module], IsReported: false);
         for (int i = 0; i < featureUpdates; i++)
             yield return new(Disagreement(step) * weight, [step.Run.Features], IsReported: false);
     }
@@ -101,5 +99,20 @@ public sealed class MaximumClassifierDiscrepancy : AdaptationMethod
         return (run.Head.Forward(features) + second.Module.Forward(features)) / 2;
     }
 
-    private (Tensor First, Tensor Second) TargetPredictions(AdaptationStep step) => (step.TargetLogits.Softmax(), second.Module.Forward(step.TargetFeatures).Softmax());
+    /// <summary>The second head's logits, from the batches that the first's are from.</summary>
+    private (Tensor Source, Tensor Target) Second(AdaptationStep step) => step.Both(step.SourceFeatures, step.TargetFeatures, second.Module.Forward);
+
+    private Tensor Classification(AdaptationStep step, Tensor source, Tensor? target = null)
+    {
+        var loss = step.Run.Criterion(step.SourceLogits, step.SourceTargets) + step.Run.Criterion(source, step.SourceTargets);
+        return balance == 0 ? loss : loss - (Log(step.TargetLogits) + Log(target!)) * balance;
+
+        static Tensor Log(Tensor logits) => (logits.Softmax().Mean([0]) + 1e-6).Log().Mean();
+    }
+
+    private Tensor Disagreement(AdaptationStep step, Tensor target)
+    {
+        Tensor p = step.TargetLogits.Softmax(), q = target.Softmax();
+        return discrepancy?.Forward(p, q) ?? (p - q).Abs().Mean();
+    }
 }

@@ -7,7 +7,7 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Saito et al., Open Set Domain Adaptation by Backpropagation, ECCV 2018, equations 2 to 5: t = 1/2, and the reversed gradient weighs 1 from the start. Predicts the unknown by the
-/// last class. Batches may be of two sizes.
+/// last class. The authors' code runs the domains apart: <see cref="AdapterSettings.SeparateBatches"/>. Batches may be of two sizes.
 /// </remarks>
 public sealed class OpenSetBackpropagation : AdversarialMethod
 {
@@ -38,7 +38,8 @@ public sealed class OpenSetBackpropagation : AdversarialMethod
     public override Tensor? Loss(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        return Boundary(step.Run.Head.Forward(step.TargetFeatures.ReverseGradient(Reversal(step))));
+        double reversal = Reversal(step);
+        return Boundary(step.OfTarget(features => step.Run.Head.Forward(features.ReverseGradient(reversal))));
     }
 
     /// <summary>How far the probabilities of the unknown are from the boundary.</summary>
