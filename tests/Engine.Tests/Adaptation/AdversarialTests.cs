@@ -220,6 +220,54 @@ public class AdversarialTests
             .Loss(Given(x, y, From(sourceLogits).To(x.ElementType), From(targetLogits).To(x.ElementType), Classes, Weight))!, m: 4);
     }
 
+    /// <summary>DAAN's loss at ω = 1/2.</summary>
+    private double Daan(Linear global, Linear[] local, double[][] ofSource, double[][] ofTarget, bool isOfAuthors)
+    {
+        double Entropy(Linear d, int c)
+        {
+            double[] Input(double[] f, double[] l) => c < 0 ? f : [.. f.Select(x => x * Softmax(l)[c])];
+            double[] source = [.. s.Zip(ofSource, (f, l) => -LogSigmoid(Apply(d, Input(f, l))[0]))], target = [.. t.Zip(ofTarget, (f, l) => -LogSigmoid(-Apply(d, Input(f, l))[0]))];
+            return isOfAuthors ? (source.Average() + target.Average()) * (c < 0 ? 0.05 : 0.01) : source.Concat(target).Average();
+        }
+        return 0.5 * Entropy(global, -1) + 0.5 * local.Select(Entropy).Sum();
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void Daan_teaches_predictions_turned_around_but_not_as_its_authors(bool isOfAuthors)
+    {
+        const double Change = 1e-6;
+        Linear global = Net(3, 1, 5);
+        Linear[] local = [.. Enumerable.Range(0, 4).Select(c => Net(3, 1, 10 + c))];
+        var daan = isOfAuthors ? DynamicAdversary.Authors(global, [.. local], Weight, Constant) : new(global, [.. local], Weight, Constant);
+        Tensor ofSource = From(sourceLogits), ofTarget = From(targetLogits), x = From(s), y = From(t);
+        ofSource.RequiresGrad = ofTarget.RequiresGrad = x.RequiresGrad = y.RequiresGrad = true;
+        var loss = daan.Loss(Given(x, y, ofSource, ofTarget, Classes, Weight))!;
+        AssertClose(Daan(global, local, sourceLogits, targetLogits, isOfAuthors), loss.Item());
+        double[][] got = [.. Tensor.Gradients(loss, [ofSource, ofTarget, x, y]).Select(gradient => gradient.ToArray<double>())];
+        Check(sourceLogits, got[0], isOfAuthors ? 1 : -Weight);
+        Check(targetLogits, got[1], isOfAuthors ? 1 : -Weight);
+        Check(s, got[2], 1); // the step turns theirs around again
+        Check(t, got[3], 1);
+
+        void Check(double[][] rows, double[] gradient, double sign)
+        {
+            for (int i = 0; i < gradient.Length; i++)
+            {
+                double With(double change)
+                {
+                    var (row, saved) = (rows[i / rows[0].Length], rows[i / rows[0].Length][i % rows[0].Length]);
+                    row[i % row.Length] = saved + change;
+                    double value = Daan(global, local, sourceLogits, targetLogits, isOfAuthors);
+                    row[i % row.Length] = saved;
+                    return value;
+                }
+                double slope = (With(Change) - With(-Change)) / (2 * Change);
+                Assert.True(Math.Abs(slope) > 1e-8, "what does not move shows nothing");
+                Assert.Equal(sign * slope, gradient[i], 1e-9);
+            }
+        }
+    }
+
     [Fact]
     public void Every_network_of_a_method_can_have_a_rate_of_its_own()
     {
