@@ -28,6 +28,8 @@ public abstract class AdversarialMethod : AdaptationMethod
     protected double Reversal(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        return weight * schedule(step.Progress);
+        return Reversal(step.Progress);
     }
+
+    private protected double Reversal(double progress) => weight * schedule(progress);
 }

@@ -10,37 +10,58 @@ namespace TransferEngine.Adaptation;
 /// the entropy of the target's predictions small.
 /// </summary>
 /// <remarks>
-/// Zhang et al., Importance Weighted Adversarial Nets for Partial Domain Adaptation, CVPR 2018, equations 6 to 16. F_s runs as in evaluation, F_t on target batches alone. Batches may be of two sizes.
+/// Zhang et al., Importance Weighted Adversarial Nets for Partial Domain Adaptation, CVPR 2018, equations 6 to 16. F_s runs as in evaluation (in the authors' training prototxt its dropout is
+/// active), F_t on target batches alone. Batches may be of two sizes.
 /// </remarks>
 public sealed class ImportanceWeightedAdversary : AdversarialMethod
 {
     private readonly MethodModule weighting, discriminator;
-    private readonly double entropyWeight;
+    private readonly double entropyWeight, pretraining;
     private readonly SourceEncoder? encoder;
+    private readonly bool isOfAuthors;
 
     /// <param name="weighting">D: takes features [N, d] to logits [N, 1].</param>
     /// <param name="discriminator">D_0, of the same form.</param>
     /// <param name="weight">The final weight of the reversed gradient.</param>
-    /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
+    /// <param name="schedule">A factor of the weight by the progress of what follows the learning of the source; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <param name="entropyWeight">γ, what the entropy of the target's predictions weighs.</param>
     /// <param name="pretraining">The part of the training that learns the source alone; 0 where the networks have learned it before.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
     public ImportanceWeightedAdversary(MethodModule weighting, MethodModule discriminator, double weight = 0.1, Func<double, double>? schedule = null, double entropyWeight = 0.1, double pretraining = 0.5)
-        : this(weighting, discriminator, weight, schedule, entropyWeight, new SourceEncoder(pretraining))
+        : this(weighting, discriminator, weight, schedule, entropyWeight, pretraining, isShared: false, isOfAuthors: false)
     {
-        if (!(pretraining is >= 0 and < 1))
-            throw new ArgumentOutOfRangeException(nameof(pretraining), pretraining, "ImportanceWeightedAdversary: the part that learns the source alone is from 0 to below 1.");
     }
 
-    private ImportanceWeightedAdversary(MethodModule weighting, MethodModule discriminator, double weight, Func<double, double>? schedule, double entropyWeight, SourceEncoder? encoder)
-        : base("iwan", weight, schedule)
+    private ImportanceWeightedAdversary(MethodModule weighting, MethodModule discriminator, double weight, Func<double, double>? schedule, double entropyWeight, double pretraining, bool isShared,
+        bool isOfAuthors) : base("iwan", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(weighting);
         ArgumentNullException.ThrowIfNull(discriminator);
         if (!(entropyWeight >= 0))
             throw new ArgumentOutOfRangeException(nameof(entropyWeight), entropyWeight, "ImportanceWeightedAdversary: the entropy weighs 0 or more.");
-        (this.weighting, this.discriminator, this.entropyWeight, this.encoder) = (weighting, discriminator, entropyWeight, encoder);
+        if (!(pretraining is >= 0 and < 1))
+            throw new ArgumentOutOfRangeException(nameof(pretraining), pretraining, "ImportanceWeightedAdversary: the part that learns the source alone is from 0 to below 1.");
+        (this.weighting, this.discriminator, this.entropyWeight, this.pretraining, this.isOfAuthors) = (weighting, discriminator, entropyWeight, pretraining, isOfAuthors);
+        encoder = isShared ? null : new(pretraining);
     }
+
+    /// <summary>
+    /// The authors' training prototxt: the discriminators' losses are means over the rows of both domains, the reversal grows with slope 1, so that it ends at 0.0462, and the entropy's weight
+    /// is multiplied by the reversal too.
+    /// </summary>
+    /// <remarks>
+    /// Theirs is at the end after 10,000 steps, whatever follows. The discriminators' rates are ten times those of the pretrained layers, as is that of the new last layer of the features, and
+    /// probabilities below 0.001 are not moved by the entropy.
+    /// </remarks>
+    /// <param name="weighting">D: takes features [N, d] to logits [N, 1].</param>
+    /// <param name="discriminator">D_0, of the same form.</param>
+    /// <param name="weight">What the reversed gradient weighs.</param>
+    /// <param name="schedule">A factor of the weight by the progress of what follows the learning of the source; <see cref="WeightSchedule.GaninOf"/> 1 if null.</param>
+    /// <param name="entropyWeight">γ, what the entropy of the target's predictions weighs, in units of the reversal.</param>
+    /// <param name="pretraining">The part of the training that learns the source alone; 0 where the networks have learned it before.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
+    public static ImportanceWeightedAdversary Authors(MethodModule weighting, MethodModule discriminator, double weight = 0.1, Func<double, double>? schedule = null, double entropyWeight = 0.1,
+        double pretraining = 0.5) => new(weighting, discriminator, weight, schedule ?? WeightSchedule.GaninOf(1), entropyWeight, pretraining, isShared: false, isOfAuthors: true);
 
     /// <summary>With one set of features for both domains, which go on to learn the source's classes: no part of the training is the source's alone.</summary>
     /// <param name="weighting">D: takes features [N, d] to logits [N, 1].</param>
@@ -49,7 +70,7 @@ public sealed class ImportanceWeightedAdversary : AdversarialMethod
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     /// <param name="entropyWeight">γ, what the entropy of the target's predictions weighs.</param>
     public static ImportanceWeightedAdversary Shared(MethodModule weighting, MethodModule discriminator, double weight = 1, Func<double, double>? schedule = null, double entropyWeight = 0.1) =>
-        new(weighting, discriminator, weight, schedule, entropyWeight, encoder: null);
+        new(weighting, discriminator, weight, schedule, entropyWeight, pretraining: 0, isShared: true, isOfAuthors: false);
 
     /// <inheritdoc/>
     public override IReadOnlyList<MethodModule> Modules => [weighting, discriminator];
@@ -80,11 +101,13 @@ public sealed class ImportanceWeightedAdversary : AdversarialMethod
         }
         var source = encoder?.Forward(step) ?? step.SourceFeatures;
         var target = encoder is null ? step.TargetFeatures : step.Run.Features.Forward(step.TargetInput);
-        double reversal = Reversal(step);
-        var separated = DomainEntropy.Sum((weighting.Module.Forward(source.Detach()), weighting.Module.Forward(target.Detach())));
-        var weighed = (DomainEntropy.OfSource(discriminator.Module.Forward(source.ReverseGradient(reversal))) * Importance(source)).Mean()
-            + DomainEntropy.OfTarget(discriminator.Module.Forward(target.ReverseGradient(reversal))).Mean();
-        var loss = separated + weighed + EntropyMinimization.Forward(step.Run.Head.Forward(target)) * entropyWeight;
+        double reversal = Reversal((step.Progress - pretraining) / (1 - pretraining));
+        var separated = Sum(DomainEntropy.OfSource(weighting.Module.Forward(source.Detach())), DomainEntropy.OfTarget(weighting.Module.Forward(target.Detach())));
+        var weighed = Sum(DomainEntropy.OfSource(discriminator.Module.Forward(source.ReverseGradient(reversal))) * Importance(source),
+            DomainEntropy.OfTarget(discriminator.Module.Forward(target.ReverseGradient(reversal))));
+        var loss = separated + weighed + EntropyMinimization.Forward(step.Run.Head.Forward(target)) * (isOfAuthors ? entropyWeight * reversal : entropyWeight);
         yield return encoder is null ? new(loss + SourceLoss(step)) : new(loss, [step.Run.Features, weighting.Module, discriminator.Module]);
+
+        Tensor Sum(Tensor ofSource, Tensor ofTarget) => isOfAuthors ? Tensor.Concat([ofSource, ofTarget]).Mean() : ofSource.Mean() + ofTarget.Mean();
     }
 }

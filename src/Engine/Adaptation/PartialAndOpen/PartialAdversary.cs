@@ -10,10 +10,17 @@ namespace TransferEngine.Adaptation;
 /// <remarks>Cao et al., Partial Adversarial Domain Adaptation, ECCV 2018, equations 1 to 3. Batches may be of two sizes.</remarks>
 public sealed class PartialAdversary : AdversarialMethod
 {
+    private enum Form
+    {
+        Paper,
+        Authors,
+        Tllib,
+    }
+
     private readonly MethodModule discriminator;
     private readonly int updateEvery;
     private readonly double temperature;
-    private readonly bool normalised;
+    private readonly Form form;
     private Tensor? classWeights;
 
     /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
@@ -22,16 +29,31 @@ public sealed class PartialAdversary : AdversarialMethod
     /// <param name="updateEvery">Steps between two looks at the whole target.</param>
     /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
     public PartialAdversary(MethodModule discriminator, double weight = 1, Func<double, double>? schedule = null, int updateEvery = 500)
-        : this(discriminator, weight, schedule, updateEvery, temperature: 1, normalised: false)
+        : this(discriminator, weight, schedule, updateEvery, temperature: 1, Form.Paper)
     {
     }
 
-    private PartialAdversary(MethodModule discriminator, double weight, Func<double, double>? schedule, int updateEvery, double temperature, bool normalised) : base("pada", weight, schedule)
+    private PartialAdversary(MethodModule discriminator, double weight, Func<double, double>? schedule, int updateEvery, double temperature, Form form) : base("pada", weight, schedule)
     {
         ArgumentNullException.ThrowIfNull(discriminator);
         ArgumentOutOfRangeException.ThrowIfLessThan(updateEvery, 1);
-        (this.discriminator, this.updateEvery, this.temperature, this.normalised) = (discriminator, updateEvery, temperature, normalised);
+        if (!(temperature > 0))
+            throw new ArgumentOutOfRangeException(nameof(temperature), temperature, "PartialAdversary: the temperature is above 0.");
+        (this.discriminator, this.updateEvery, this.temperature, this.form) = (discriminator, updateEvery, temperature, form);
     }
+
+    /// <summary>
+    /// The authors' code: classification divided by the sum of the batch's γ, γ divided by its largest element in the batch for the discriminator, whose loss is a mean over the rows
+    /// of both domains.
+    /// </summary>
+    /// <param name="discriminator">Takes features [N, d] to logits [N, 1].</param>
+    /// <param name="weight">The final weight of the reversed gradient; 0.25 to 1 in their experiments.</param>
+    /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null. Theirs grows so over 10,000 of 12,000 steps.</param>
+    /// <param name="updateEvery">Steps between two looks at the whole target.</param>
+    /// <param name="temperature">What logits are divided by for γ: 1, or 0.1 in most of their experiments on Office-Home.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A number is out of range.</exception>
+    public static PartialAdversary Authors(MethodModule discriminator, double weight = 1, Func<double, double>? schedule = null, int updateEvery = 500, double temperature = 1) =>
+        new(discriminator, weight, schedule, updateEvery, temperature, Form.Authors);
 
     /// <summary>
     /// tllib's: probabilities at temperature 0.1, classification divided by the sum of its weights, half of the discriminator's loss with target rows weighed by the mean of the source's
@@ -42,7 +64,7 @@ public sealed class PartialAdversary : AdversarialMethod
     /// <param name="weight">What the reversed gradient goes to.</param>
     /// <param name="updateEvery">Steps between two looks at the whole target.</param>
     public static PartialAdversary Tllib(MethodModule discriminator, int steps, double weight = 1, int updateEvery = 500) =>
-        new(discriminator, weight, WeightSchedule.Tllib(steps), updateEvery, temperature: 0.1, normalised: true);
+        new(discriminator, weight, WeightSchedule.Tllib(steps), updateEvery, temperature: 0.1, Form.Tllib);
 
     /// <summary>γ, [C]; null while it is 1 for all classes.</summary>
     public Tensor? ClassWeights => classWeights;
@@ -62,8 +84,8 @@ public sealed class PartialAdversary : AdversarialMethod
     {
         ArgumentNullException.ThrowIfNull(step);
         return classWeights is null ? step.SourceLogits.CrossEntropy(step.SourceTargets)
-            : normalised ? step.SourceLogits.CrossEntropy(step.SourceTargets, classWeights)
-            : (step.SourceLogits.CrossEntropy(step.SourceTargets, classWeights, reduction: LossReduction.Sum)) / step.SourceTargets.Elements;
+            : form == Form.Paper ? step.SourceLogits.CrossEntropy(step.SourceTargets, classWeights, reduction: LossReduction.Sum) / step.SourceTargets.Elements
+            : step.SourceLogits.CrossEntropy(step.SourceTargets, classWeights);
     }
 
     /// <inheritdoc/>
@@ -74,11 +96,11 @@ public sealed class PartialAdversary : AdversarialMethod
         double reversal = Reversal(step);
         var (source, target) = step.Both(step.SourceFeatures, step.TargetFeatures, features => discriminator.Module.Forward(features.ReverseGradient(reversal)));
         Tensor left = DomainEntropy.OfSource(source), right = DomainEntropy.OfTarget(target);
-        if (classWeights is null)
-            return normalised ? (left.Mean() + right.Mean()) / 2 : left.Mean() + right.Mean();
-        var weights = classWeights.IndexSelect(0, step.SourceTargets);
-        var weighed = (left * weights).Mean();
-        return normalised ? (weighed + right.Mean() * weights.Mean()) / 2 : weighed + right.Mean();
+        var weights = classWeights?.IndexSelect(0, step.SourceTargets);
+        if (form == Form.Authors)
+            return Tensor.Concat([weights is null ? left : left * (weights / (weights.Max() + 1e-30)), right]).Mean();
+        var (ofSource, ofTarget) = ((weights is null ? left : left * weights).Mean(), right.Mean());
+        return form == Form.Paper ? ofSource + ofTarget : (ofSource + (weights is null ? ofTarget : ofTarget * weights.Mean())) / 2;
     }
 
     /// <inheritdoc/>
