@@ -8,7 +8,8 @@ namespace TransferEngine.Adaptation;
 /// makes -E log D(M_t(t)) small: inverted labels.
 /// </summary>
 /// <remarks>
-/// Tzeng et al., Adversarial Discriminative Domain Adaptation, CVPR 2017, equations 7 to 9. M_s runs as in evaluation, M_t on target batches alone. Batches may be of two sizes.
+/// Tzeng et al., Adversarial Discriminative Domain Adaptation, CVPR 2017, equations 7 to 9. M_s runs as in evaluation, M_t on target batches alone. The authors' code shows the discriminator
+/// the logits and moves the target's last layer too: here that is the whole network as the features, with a head that does nothing. Batches may be of two sizes.
 /// </remarks>
 public sealed class Adda : AdaptationMethod
 {

@@ -5,7 +5,8 @@ namespace TransferEngine.Adaptation;
 /// probability of the source, the loss is -(1/n) Σ log D(s_i) - (1/m) Σ log (1 - D(t_j)).
 /// </summary>
 /// <remarks>
-/// Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17 (2016), equation 9; the schedule of section 5.2.2. Batches may be of two sizes.
+/// Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17 (2016), equation 9; the schedule of section 5.2.2. The authors' Caffe models for Office weigh the discriminator's
+/// loss, a mean over the rows of both domains, by 0.1, and train it with ten times the rate of the pretrained layers, which a <see cref="MethodModule"/> can. Batches may be of two sizes.
 /// </remarks>
 public sealed class DomainAdversary : AdversarialMethod
 {

@@ -9,7 +9,7 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Shen et al., Wasserstein Distance Guided Representation Learning for Domain Adaptation, AAAI 2018, equations 2 to 6 and algorithm 1: γ = 10, five critic updates,
-/// λ from 0.1 to 1. Its penalty has a gradient of a gradient. Where batches are of two sizes, the rows of the smaller are paired repeatedly.
+/// λ from 0.1 to 1; their code for digits takes 0.00045. Its penalty has a gradient of a gradient. Where batches are of two sizes, the rows of the smaller are paired repeatedly.
 /// </remarks>
 public sealed class WassersteinCritic : WeightedMethod
 {

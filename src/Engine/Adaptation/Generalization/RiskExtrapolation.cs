@@ -3,7 +3,8 @@ namespace TransferEngine.Adaptation;
 /// <summary>
 /// VREx: the mean of the domains' risks plus β times their variance, (1/E) Σ_e (R_e - R̄)²: a predictor whose risks are equal relies on what the domains share.
 /// </summary>
-/// <remarks>Krueger et al., Out-of-Distribution Generalization via Risk Extrapolation, ICML 2021, equation 8. As in DomainBed β is 1 for the first 500 steps, then 10.</remarks>
+/// <remarks>Krueger et al., Out-of-Distribution Generalization via Risk Extrapolation, ICML 2021, equation 8, which has the sum of the risks where this, as DomainBed, has their mean. As in
+/// DomainBed, which also begins its optimiser anew then, β is 1 for the first 500 steps, then 10. The authors' code divides the whole loss by β where β is above 1.</remarks>
 public sealed class RiskExtrapolation : SourceRiskMethod
 {
     private readonly double weight;

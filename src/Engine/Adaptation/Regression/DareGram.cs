@@ -12,6 +12,7 @@ namespace TransferEngine.Adaptation;
 /// the trace that the i largest eigenvalues have, each domain has as many as have c_i ≤ max(T, c_2), less one, and k is the larger number of both. Batches should be of one size, as Gram matrices
 /// grow with the rows; others are let through. The decomposition, of the smaller of ZᵀZ and ZZᵀ, is done in float64 on the host and waits for the device. The gradient is exact, that of the
 /// truncated inverse (an automatic one of a pseudo-inverse is not), where the k-th eigenvalue differs from the next; gradients of gradients do not see the vectors' own change.
+/// Their code runs the domains apart: <see cref="AdapterSettings.SeparateBatches"/>.
 /// </remarks>
 public sealed class DareGram : IDiscrepancy
 {
