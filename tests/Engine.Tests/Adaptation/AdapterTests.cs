@@ -24,6 +24,31 @@ public class AdapterTests
     }
 
     [Fact]
+    public void What_a_discrepancy_is_measured_on_is_chosen_and_several_sources_are_one_sample()
+    {
+        double[][] s = Samples.Rows(6, 2, 1, 0), other = Samples.Rows(5, 2, 2, 0.5), t = Samples.Rows(7, 2, 3, 1);
+        var (features, head) = (PlainNetworks.Net(2, 4, 1), PlainNetworks.Net(4, 3, 2));
+        double[][] f = PlainNetworks.Apply(features, [.. s, .. other]), g = PlainNetworks.Apply(features, t), p = PlainNetworks.Apply(head, f), q = PlainNetworks.Apply(head, g);
+        foreach (bool isJoint in new[] { true, false })
+        {
+            var batch = new DomainBatch([new(Samples.From(s), Tensor.From([0, 1, 2, 0, 1, 2])), new(Samples.From(other), Tensor.From([2, 1, 0, 2, 1]))], Samples.From(t));
+            var step = new AdaptationStep(new AdaptationRun(features, head) { IsJoint = isJoint }, batch, 0);
+            foreach (IDiscrepancy discrepancy in new IDiscrepancy[] { new DeepCoral(), new MaximumMeanDiscrepancy(), new HigherOrderMomentMatching() })
+            {
+                double Of(double[][] x, double[][] y) => discrepancy.Forward(Samples.From(x), Samples.From(y)).Item();
+                double[][] Soft(double[][] x) => [.. x.Select(row => Samples.Softmax(row))];
+                double Loss(NetworkOutputs outputs) => new DiscrepancyMethod("d", discrepancy, 0.8, outputs: outputs).Loss(step)!.Item();
+                Samples.AssertClose(0.8 * Of(f, g), new DiscrepancyMethod("d", discrepancy, 0.8).Loss(step)!.Item(), 1e-9);
+                Samples.AssertClose(0.8 * Of(p, q), Loss(NetworkOutputs.Logits), 1e-9);
+                Samples.AssertClose(0.8 * (Of(f, g) + Of(p, q)), Loss(NetworkOutputs.Features | NetworkOutputs.Logits), 1e-9);
+                Samples.AssertClose(0.8 * (Of(f, g) + Of(Soft(p), Soft(q))), Loss(NetworkOutputs.Features | NetworkOutputs.Probabilities), 1e-9);
+            }
+        }
+        Assert.Contains("Features", Assert.Throws<ArgumentOutOfRangeException>(() => new DiscrepancyMethod("d", new DeepCoral(), outputs: NetworkOutputs.None)).Message);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new DiscrepancyMethod("d", new DeepCoral(), outputs: (NetworkOutputs)8));
+    }
+
+    [Fact]
     public void A_cancelled_training_stops()
     {
         using var source = new CancellationTokenSource();
