@@ -139,6 +139,24 @@ public sealed class AdaptationStep
     /// <summary>What <see cref="Both"/> makes of the target's features; the source's go along only where the batch is joint.</summary>
     internal Tensor OfTarget(Func<Tensor, Tensor> network) => run is { IsJoint: false } ? network(TargetFeatures) : Both(SourceFeatures, TargetFeatures, network).Target;
 
+    /// <summary>The domains' features and the target's logits with the networks in evaluation mode, not recorded; where features and logits are given, these.</summary>
+    internal (Tensor SourceFeatures, Tensor TargetFeatures, Tensor TargetLogits) Evaluated()
+    {
+        if (run is null)
+            return (SourceFeatures, TargetFeatures, TargetLogits);
+        using var recording = new NoGrad();
+        var putBack = new Sequential(run.Features, run.Head).Evaluate();
+        try
+        {
+            var target = run.Features.Forward(TargetInput);
+            return (run.Features.Forward(SourceInput), target, run.Head.Forward(target));
+        }
+        finally
+        {
+            putBack();
+        }
+    }
+
     /// <summary>Lets what was computed be computed anew: the weights have changed.</summary>
     internal void Forget()
     {

@@ -1,4 +1,5 @@
 using TransferEngine.Adaptation;
+using TransferEngine.Modules;
 using static TransferEngine.Engine.Tests.Adaptation.Samples;
 
 namespace TransferEngine.Engine.Tests.Adaptation;
@@ -69,11 +70,40 @@ public class TransportTests
         Assert.InRange(entropic, exact - 1e-3, exact * 1.02);
     }
 
+    [Theory, InlineData(null), InlineData(1.0)]
+    public void Joint_transport_of_the_authors_plans_by_probabilities_in_evaluation_and_pays_cross_entropy(double? planned)
+    {
+        const double Alpha = 0.7, Lambda = 0.4;
+        int[] labels = [0, 3, 1, 1, 2];
+        double[][] s = Rows(5, 4, 1, 0), t = Rows(5, 4, 2, 0.4), logits = Rows(5, 4, 3, 0);
+        double OneHot(int c, double[] row) => Distance([.. Enumerable.Range(0, 4).Select(k => k == c ? 1.0 : 0)], Softmax(row));
+        int[] Plan(double[][] source, double[][] target, double[][] l, double lambda) =>
+            Orders(5).MinBy(order => order.Select((j, i) => Alpha * Distance(source[i], target[j]) + lambda * OneHot(labels[i], l[j])).Sum())!;
+        double Paid(int[] order, double[][] source, double[][] target, double[][] l) =>
+            order.Select((j, i) => Alpha * Distance(source[i], target[j]) - Lambda * Math.Log(Softmax(l[j])[labels[i]])).Sum() / 5;
+        var jdot = DeepJdot.Authors(2, null, Alpha, Lambda, planned);
+        int[] plan = Plan(s, t, logits, planned ?? Lambda);
+        AssertClose(Paid(plan, s, t, logits), jdot.Forward(From(s), Tensor.From(labels), From(t), From(logits)).Item());
+        // In training three of four features are dropped, in evaluation none is: with the identity as head the target's features are its logits.
+        var features = new Dropout(0.75, new Generator(3));
+        var step = PlainNetworks.Of(features, new Identity(), s, labels, t);
+        double loss = jdot.Loss(step)!.Item();
+        double[][] dropped = Unstack(step.SourceFeatures), others = Unstack(step.TargetFeatures);
+        Assert.NotEqual(s, dropped);
+        AssertClose(2 * Paid(Plan(s, t, t, planned ?? Lambda), dropped, others, others), loss);
+        Assert.NotEqual(Plan(s, t, t, planned ?? Lambda), Plan(dropped, others, others, planned ?? Lambda));
+        Assert.True(features.IsTraining);
+
+        static double[][] Unstack(Tensor x) => [.. x.ToArray<double>().Chunk(4)];
+        static IEnumerable<int[]> Orders(int n) => n == 0 ? [[]] : Orders(n - 1).SelectMany(order => Enumerable.Range(0, n).Select(at => (int[])[.. order[..at], n - 1, .. order[at..]]));
+    }
+
     [Fact]
     public void Joint_transport_is_differentiable_through_features_and_logits()
     {
         var labels = Tensor.From([0, 2, 1, 1, 2, 0]);
         CheckGradient((s, t) => DeepJdot.Skada().Forward(s, labels, t, t * 2), m: 4);
+        CheckGradient((s, t) => DeepJdot.Authors(featureWeight: 1, labelWeight: 1).Forward(s, labels, t, t * 2), m: 4);
     }
 
     [Fact]
@@ -87,6 +117,7 @@ public class TransportTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new SinkhornDivergence(power: 3));
         Assert.Throws<ArgumentOutOfRangeException>(() => new DeepJdot(regularization: -1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new DeepJdot(labelWeight: -1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => DeepJdot.Authors(planLabelWeight: -1));
     }
 
     /// <summary>The regularised cost of the plan, by Sinkhorn's scalings of the kernel itself.</summary>

@@ -6,12 +6,13 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Damodaran et al., DeepJDOT: Deep Joint Distribution Optimal Transport for Unsupervised Domain Adaptation, ECCV 2018, equation 6; α = 0.001 and λ = 0.0001 are its
-/// digits'. The plan is exact, computed on the host, which waits for the device and costs O(n³); a regularization makes it Sinkhorn's on the device. Batches may be of two sizes.
+/// digits'. The plan is of the cost that is then transported, by the features and logits of the step, in training mode; the authors' differs: <see cref="Authors"/>. It is exact, computed on the host, which
+/// waits for the device and costs O(n³); a regularization makes it Sinkhorn's on the device. Batches may be of two sizes; the authors draw the source's with as many rows of each class.
 /// </remarks>
 public sealed class DeepJdot : WeightedMethod
 {
     private readonly double featureWeight, labelWeight;
-    private readonly double? regularization;
+    private readonly double? regularization, planLabelWeight;
     private readonly int iterations;
 
     /// <param name="weight">What it weighs against the classification loss.</param>
@@ -32,6 +33,27 @@ public sealed class DeepJdot : WeightedMethod
         (this.featureWeight, this.labelWeight, this.regularization, this.iterations) = (featureWeight, labelWeight, regularization, iterations);
     }
 
+    private DeepJdot(double weight, Func<double, double>? schedule, double featureWeight, double labelWeight, double planLabelWeight)
+        : this(weight, schedule, featureWeight, labelWeight)
+    {
+        if (!(planLabelWeight >= 0))
+            throw new ArgumentOutOfRangeException(nameof(planLabelWeight), planLabelWeight, "DeepJdot: the labels' weight in the plan is 0 or more.");
+        this.planLabelWeight = planLabelWeight;
+    }
+
+    /// <summary>
+    /// The authors' code: the exact plan is of the cost α ‖s_i - t_j‖² + λ' ‖onehot(y_i) - p_j‖², p the softmax, with the networks in evaluation mode; what it transports is α ‖s_i - t_j‖² + λ L(y_i, t_j)
+    /// of the step's own features and logits. Given features and logits are taken for both.
+    /// </summary>
+    /// <param name="weight">What it weighs against the classification loss.</param>
+    /// <param name="schedule">A factor of the weight by progress; constant 1 if null.</param>
+    /// <param name="featureWeight">α, 0 or more.</param>
+    /// <param name="labelWeight">λ, 0 or more.</param>
+    /// <param name="planLabelWeight">λ', 0 or more; λ if null, as in the script of SVHN and MNIST. The authors' class of the method has 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A weight is out of range.</exception>
+    public static DeepJdot Authors(double weight = 1, Func<double, double>? schedule = null, double featureWeight = 1e-3, double labelWeight = 1e-4, double? planLabelWeight = null) =>
+        new(weight, schedule, featureWeight, labelWeight, planLabelWeight ?? labelWeight);
+
     /// <summary>skada's: α = λ = 1, and the exact plan.</summary>
     /// <param name="weight">What it weighs against the classification loss.</param>
     /// <param name="schedule">A factor of the weight by progress; constant 1 if null.</param>
@@ -44,20 +66,30 @@ public sealed class DeepJdot : WeightedMethod
     /// <param name="targetLogits">[m, C].</param>
     /// <returns>A scalar.</returns>
     /// <exception cref="ShapeException">The shapes do not fit, or a batch is empty.</exception>
-    public Tensor Forward(Tensor sourceFeatures, Tensor sourceTargets, Tensor targetFeatures, Tensor targetLogits)
-    {
-        Discrepancy.CheckFeatures(nameof(DeepJdot), sourceFeatures, targetFeatures);
-        Discrepancy.CheckClasses(nameof(DeepJdot), sourceFeatures, sourceTargets, targetFeatures, targetLogits);
-        var labels = sourceTargets.OneHot(targetLogits.Shape[1], targetLogits.ElementType);
-        var cost = sourceFeatures.PairwiseSquaredDistances(targetFeatures) * featureWeight - labels.MatMulInFull(targetLogits.LogSoftmax().Transpose()) * labelWeight;
-        return (Plan(cost) * cost).Sum();
-    }
+    public Tensor Forward(Tensor sourceFeatures, Tensor sourceTargets, Tensor targetFeatures, Tensor targetLogits) =>
+        Transported(sourceFeatures, sourceTargets, targetFeatures, targetLogits, (sourceFeatures, targetFeatures, targetLogits));
 
     /// <inheritdoc/>
     protected override Tensor Measure(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
-        return Forward(step.SourceFeatures, step.SourceTargets, step.TargetFeatures, step.TargetLogits);
+        return planLabelWeight is null
+            ? Forward(step.SourceFeatures, step.SourceTargets, step.TargetFeatures, step.TargetLogits)
+            : Transported(step.SourceFeatures, step.SourceTargets, step.TargetFeatures, step.TargetLogits, step.Evaluated());
+    }
+
+    private Tensor Transported(Tensor sourceFeatures, Tensor sourceTargets, Tensor targetFeatures, Tensor targetLogits, (Tensor Source, Tensor Target, Tensor Logits) planned)
+    {
+        Discrepancy.CheckFeatures(nameof(DeepJdot), sourceFeatures, targetFeatures);
+        Discrepancy.CheckClasses(nameof(DeepJdot), sourceFeatures, sourceTargets, targetFeatures, targetLogits);
+        var labels = sourceTargets.OneHot(targetLogits.Shape[1], targetLogits.ElementType);
+        var cost = sourceFeatures.PairwiseSquaredDistances(targetFeatures) * featureWeight - labels.MatMulInFull(targetLogits.LogSoftmax().Transpose()) * labelWeight;
+        if (planLabelWeight is not { } labelsInPlan)
+            return (Plan(cost) * cost).Sum();
+        Tensor planCost;
+        using (new NoGrad())
+            planCost = planned.Source.PairwiseSquaredDistances(planned.Target) * featureWeight + labels.PairwiseSquaredDistances(planned.Logits.Softmax()) * labelsInPlan;
+        return (Plan(planCost) * cost).Sum();
     }
 
     private Tensor Plan(Tensor cost)
