@@ -85,6 +85,9 @@ public sealed class AdaptationStep
     /// <summary>Further views of the target domain's inputs, each [M, ...], as its loader's settings want them.</summary>
     public IReadOnlyList<Tensor> TargetViews => Batch.TargetViews;
 
+    /// <summary>The numbers of the target's rows in its data set, as <see cref="DomainBatch.TargetRows"/>; empty where they are not known.</summary>
+    public IReadOnlyList<int> TargetRows => batch?.TargetRows ?? [];
+
     /// <summary>Features of all source domains, [N, d].</summary>
     public Tensor SourceFeatures => Computed(ref sourceFeatures, ComputeFeatures, ofTarget: false);
 

@@ -17,6 +17,9 @@ public sealed record DomainBatch(IReadOnlyList<Batch> Sources, Tensor? TargetInp
     /// <summary>Further views of the target domain's inputs, each [M, ...], as <see cref="DataLoaderSettings.Views"/> of its loader wants them.</summary>
     public IReadOnlyList<Tensor> TargetViews { get; init; } = [];
 
+    /// <summary>The numbers of the target's rows, as <see cref="Batch.Rows"/>; empty where they are not known.</summary>
+    public IReadOnlyList<int> TargetRows { get; init; } = [];
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -105,7 +108,7 @@ public sealed class DomainLoader : IEnumerable<DomainBatch>, IPassed
                 }
                 var unlabelled = batches[^1];
                 unlabelled.Target.Dispose();
-                yield return new(batches[..^1], unlabelled.Input) { TargetViews = unlabelled.Views };
+                yield return new(batches[..^1], unlabelled.Input) { TargetViews = unlabelled.Views, TargetRows = unlabelled.Rows };
             }
         }
         finally

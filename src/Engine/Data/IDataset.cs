@@ -46,6 +46,9 @@ public sealed record Batch(Tensor Input, Tensor Target) : IDisposable, ITensorBa
     /// <summary>Further views of the same inputs, each [N, ...], as <see cref="DataLoaderSettings.Views"/> wants them.</summary>
     public IReadOnlyList<Tensor> Views { get; init; } = [];
 
+    /// <summary>The rows' numbers in the data set of the <see cref="DataLoader"/> that read them; empty of batches made elsewhere.</summary>
+    public IReadOnlyList<int> Rows { get; init; } = [];
+
     IReadOnlyList<Tensor> ITensorBatch<Batch>.Tensors => (Tensor[])[Input, Target, .. Views];
 
     Batch ITensorBatch<Batch>.With(IReadOnlyList<Tensor> tensors) => new(tensors[0], tensors[1]) { Views = [.. tensors.Skip(2)] };

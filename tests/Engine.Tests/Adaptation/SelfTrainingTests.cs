@@ -154,6 +154,52 @@ public class SelfTrainingTests
         Assert.Equal(adapted, Adapted(Make(name)));
     }
 
+    /// <summary>Tells which labels the rows of each step had, and what is wanted at the first.</summary>
+    private sealed class LabelProbe(Func<int[]> want) : ClusteredMethod("probe", 1, null, distanceThreshold: 0.02, classThreshold: 3)
+    {
+        public int[] Wanted { get; private set; } = [];
+
+        public List<(IReadOnlyList<int> Rows, int[] Labels)> Steps { get; } = [];
+
+        protected override Tensor Measure(AdaptationStep step, Tensor targetLabels, int classes)
+        {
+            if (Steps.Count == 0)
+                Wanted = want();
+            Steps.Add((step.TargetRows, targetLabels.ToArray<int>()));
+            return step.TargetFeatures.Sum() * 0;
+        }
+    }
+
+    [Fact]
+    public void A_rows_label_stands_for_a_pass_and_is_that_of_its_features_in_evaluation()
+    {
+        // With batch normalisation and dropout the features of a training step say something else, and a large learning rate moves them on.
+        var (features, head) = Blobs.Trained();
+        var data = Domains(Shift, null);
+        var probe = new LabelProbe(() =>
+        {
+            using var recording = new NoGrad();
+            var putBack = features.Evaluate();
+            var (input, label) = Blobs.Draw(256, 5, false);
+            Tensor source = features.Forward(input), target = features.Forward(Blobs.Draw(320, 7, true, shift: Shift).Input);
+            var (classes, distances) = SphericalClusters.Nearest(target, SphericalClusters.Fit(target, SphericalClusters.Centres(source, label, Blobs.Classes)));
+            putBack();
+            return [.. classes.ToArray<int>().Zip(distances.ToArray<float>(), (c, distance) => distance < 0.02f ? c : -1)];
+        });
+        new Adapter(features, head, probe).Fit(data, new() { Steps = 10, Optimizer = parameters => new Adam(parameters, 0.05) });
+        int[] want = probe.Wanted;
+        Assert.Contains(-1, want);
+        Assert.All(Enumerable.Range(0, Blobs.Classes), c => Assert.True(want.Count(label => label == c) >= 3));
+        Assert.Equal(5, data.Target!.Count);
+        Assert.Equal(Enumerable.Range(0, 320), probe.Steps[..5].SelectMany(step => step.Rows).Order());
+        foreach (var (rows, labels) in probe.Steps[..5])
+            Assert.Equal(rows.Select(row => want[row]), labels);
+        // The second pass has labels of its own.
+        Assert.Contains(probe.Steps[5..], step => !step.Rows.Select(row => want[row]).SequenceEqual(step.Labels));
+        var unknown = new AdaptationStep(new AdaptationRun(features, head), new DomainBatch(data.First().Sources[0], Tensor.Zeros([4, 2])), 0);
+        Assert.Contains("DomainBatch.TargetRows", Assert.Throws<InvalidOperationException>(() => probe.Loss(unknown)).Message);
+    }
+
     [Fact]
     public void Views_that_are_missing_are_named() => Assert.Contains("DataLoaderSettings.Views", Assert.Throws<InvalidOperationException>(() =>
         new Adapter(new Identity(), new Linear(2, 3), new FixMatch()).Fit(Domains(1, null), new() { Steps = 1 })).Message);

@@ -47,6 +47,22 @@ public sealed class LoaderTests
         }
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    public void Batches_Tell_Their_Rows(int prefetch)
+    {
+        var settings = new DataLoaderSettings { BatchSize = 4, Shuffle = true, Seed = 3, Prefetch = prefetch };
+        var domains = new DomainLoader(new DataLoader(new Numbers(20), settings), new DataLoader(new Subset(new Numbers(100), [.. Enumerable.Range(50, 11)]), settings));
+        foreach (var batch in domains.Concat(domains))
+        {
+            Assert.Equal(batch.Sources[0].Rows, batch.Sources[0].Target.ToArray<int>());
+            Assert.Equal(batch.TargetRows.Select(row => row + 50f), batch.TargetInput!.ToArray<float>()); // numbers in the loader's own data set
+            batch.Dispose();
+        }
+        Assert.Empty(new Batch(Tensor.Zeros([1]), Tensor.Zeros([1])).Rows);
+    }
+
     [Fact]
     public void Orders_Depend_On_Seed_And_Pass_Alone()
     {

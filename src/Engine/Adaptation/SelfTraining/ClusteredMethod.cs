@@ -4,16 +4,20 @@ namespace TransferEngine.Adaptation;
 
 /// <summary>
 /// A method that labels the target by clusters: spherical k-means over the features of the whole target domain, one cluster a class, begun at the centres of the source's classes and done
-/// anew at the first step of each pass through the target. A row of a batch takes the class of the nearest centre; those too far from it, and classes of too few rows in the domain, are left out.
+/// anew at the first step of each pass through the target. A row has the class of its nearest centre until then; those too far from it, and classes of too few rows in the domain, are left out.
 /// </summary>
-/// <remarks>Kang et al., Contrastive Adaptation Network for Unsupervised Domain Adaptation, CVPR 2019, section 3.3. The networks are in evaluation mode while the domains are clustered.</remarks>
+/// <remarks>
+/// Kang et al., Contrastive Adaptation Network for Unsupervised Domain Adaptation, CVPR 2019, section 3.3. The networks are in evaluation mode while the domains are clustered, and rows are transformed as their
+/// loaders transform them. Each cluster keeps the class that it began with; the authors' code matches clusters to classes once more (by the Hungarian method), which is not built, and its centres are sums of rows of their
+/// own lengths, where the paper and this one take them at length 1.
+/// </remarks>
 public abstract class ClusteredMethod : AdaptationMethod
 {
     private readonly double weight, distanceThreshold;
     private readonly Func<double, double>? schedule;
     private readonly int classThreshold;
     private AdaptationRun? run;
-    private Tensor? centres, counted;
+    private Tensor? labels;
 
     /// <param name="name">What it is called in reports.</param>
     /// <param name="weight">What it weighs against the classification loss.</param>
@@ -37,19 +41,18 @@ public abstract class ClusteredMethod : AdaptationMethod
     {
         ArgumentNullException.ThrowIfNull(run);
         this.run = run;
+        labels?.Dispose();
+        labels = null;
     }
 
     /// <inheritdoc/>
     /// <remarks>In a training loop of one's own, without a domain to go through, the batches themselves are clustered.</remarks>
+    /// <exception cref="InvalidOperationException">There is a domain to go through, but the batch does not tell its rows' numbers.</exception>
     public sealed override Tensor Loss(AdaptationStep step)
     {
         ArgumentNullException.ThrowIfNull(step);
         int classes = step.TargetLogits.Shape[1];
-        if (run?.Data is not { Target: { } target } data)
-            Cluster(step.SourceFeatures, step.SourceTargets, step.TargetFeatures, classes);
-        else if (centres is null || step.Number % Math.Max(1, target.Count) == 0)
-            Cluster(data, classes);
-        return Measure(step, Labels(step.TargetFeatures), classes) * (weight * (schedule?.Invoke(step.Progress) ?? 1));
+        return Measure(step, Labels(step, classes), classes) * (weight * (schedule?.Invoke(step.Progress) ?? 1));
     }
 
     /// <summary>The measure, before its weight.</summary>
@@ -59,15 +62,21 @@ public abstract class ClusteredMethod : AdaptationMethod
     /// <returns>A scalar.</returns>
     protected abstract Tensor Measure(AdaptationStep step, Tensor targetLabels, int classes);
 
-    private Tensor Labels(Tensor rows)
+    private Tensor Labels(AdaptationStep step, int classes)
     {
-        using var recording = new NoGrad();
-        var (classes, distances) = SphericalClusters.Nearest(rows.Detach(), centres!);
-        var kept = distances.Less(distanceThreshold) * counted!.IndexSelect(0, classes);
-        return ((classes.To(rows.ElementType) + 1) * kept - 1).To(ElementType.Int32);
+        if (run?.Data is not { Target: { } target } data)
+            return Cluster(step.SourceFeatures, step.SourceTargets, step.TargetFeatures, classes);
+        if (step.TargetRows.Count != step.TargetInput.Shape[0])
+            throw new InvalidOperationException($"{Name}: of a batch of {step.TargetInput.Shape[0]} rows the numbers of {step.TargetRows.Count} are known. Take batches from a DomainLoader, or set DomainBatch.TargetRows.");
+        if (labels is null || step.Number % Math.Max(1, target.Count) == 0)
+        {
+            labels?.Dispose();
+            labels = Cluster(data, classes).KeepAlive();
+        }
+        return labels.IndexSelect(0, Tensor.From([.. step.TargetRows], labels.Device));
     }
 
-    private void Cluster(DomainLoader data, int classes)
+    private Tensor Cluster(DomainLoader data, int classes)
     {
         using var recording = new NoGrad();
         using var scope = new TensorScope();
@@ -76,7 +85,7 @@ public abstract class ClusteredMethod : AdaptationMethod
         {
             var sources = data.Sources.Select(source => Rows(source.InOrder(), withTargets: true)).ToArray();
             var (target, _) = Rows(data.Target!.InOrder(), withTargets: false);
-            Cluster(Tensor.Concat([.. sources.Select(source => source.Features)]), Tensor.Concat([.. sources.Select(source => source.Targets!)]), target, classes);
+            return scope.Keep(Cluster(Tensor.Concat([.. sources.Select(source => source.Features)]), Tensor.Concat([.. sources.Select(source => source.Targets!)]), target, classes));
         }
         finally
         {
@@ -84,16 +93,16 @@ public abstract class ClusteredMethod : AdaptationMethod
         }
     }
 
-    private void Cluster(Tensor source, Tensor sourceTargets, Tensor target, int classes)
+    /// <summary>The target's classes by clusters that begin at the source's classes, Int32 [M]; -1 of rows that are left out.</summary>
+    private Tensor Cluster(Tensor source, Tensor sourceTargets, Tensor target, int classes)
     {
         using var recording = new NoGrad();
         using var scope = new TensorScope();
-        var found = SphericalClusters.Fit(target.Detach(), SphericalClusters.Centres(source.Detach(), sourceTargets, classes));
-        var (nearest, distances) = SphericalClusters.Nearest(target.Detach(), found);
-        var rows = (nearest.OneHot(classes, target.ElementType) * distances.Less(distanceThreshold).Unsqueeze(1)).Sum([0]);
-        centres?.Dispose();
-        counted?.Dispose();
-        (centres, counted) = (found.KeepAlive(), rows.GreaterOrEqual(classThreshold).KeepAlive());
+        var centres = SphericalClusters.Fit(target.Detach(), SphericalClusters.Centres(source.Detach(), sourceTargets, classes));
+        var (nearest, distances) = SphericalClusters.Nearest(target.Detach(), centres);
+        var isNear = distances.Less(distanceThreshold);
+        var counted = (nearest.OneHot(classes, target.ElementType) * isNear.Unsqueeze(1)).Sum([0]).GreaterOrEqual(classThreshold);
+        return scope.Keep(((nearest.To(target.ElementType) + 1) * (isNear * counted.IndexSelect(0, nearest)) - 1).To(ElementType.Int32));
     }
 
     private (Tensor Features, Tensor? Targets) Rows(DataLoader loader, bool withTargets)
