@@ -118,6 +118,35 @@ public class MaximumMeanDiscrepancyTests
         AssertClose(Mmd(6, 8, K, unbiased: true), new JointMaximumMeanDiscrepancy(estimator: MmdEstimator.Unbiased).Forward(From(s), From(p), From(t), From(q)).Item());
     }
 
+    [Fact]
+    public void Joint_mmd_of_predictions_that_are_certain_of_one_class_has_a_small_gradient()
+    {
+        // Three quarters of the rows are certain of class 0, so that the median distance is but rounding: without a least bandwidth the gradient is its reciprocal.
+        Tensor Logits(int seed) => From([.. Rows(8, 2, seed, 0).Select((row, i) => i % 4 == 3 ? new[] { row[0], row[1] } : new[] { 9 + row[0], row[1] })]).To(ElementType.Float32);
+        Tensor s = From(Rows(8, 3, 1, 0)).To(ElementType.Float32), t = From(Rows(8, 3, 2, 0.4)).To(ElementType.Float32), p = Logits(3).Softmax().Detach(), q = Logits(4).Softmax().Detach();
+        Assert.True(Steepest(new(), p, q) < 1);
+        Assert.True(Steepest(new(predictions: new GaussianKernel([1], rule: BandwidthRule.Median)), p, q) > 10);
+
+        double Steepest(JointMaximumMeanDiscrepancy jmmd, Tensor x, Tensor y)
+        {
+            (x.RequiresGrad, y.RequiresGrad) = (true, true);
+            return Tensor.Gradients(jmmd.Forward(s, x, t, y), [x, y]).Max(g => g.ToArray<float>().Max(Math.Abs));
+        }
+    }
+
+    [Fact]
+    public void A_least_bandwidth_bounds_the_rules()
+    {
+        double[][] s = Rows(6, 4, 1, 0), t = Rows(8, 4, 2, 0.4);
+        foreach (var rule in Enum.GetValues<BandwidthRule>())
+        {
+            double Of(GaussianKernel kernel) => Value(new MaximumMeanDiscrepancy(kernel), s, t);
+            AssertClose(Of(new([0.5, 2], bandwidth: 50)), Of(new([0.5, 2], rule: rule) { LeastBandwidth = 50 }));
+            AssertClose(Of(new([0.5, 2], rule: rule)), Of(new([0.5, 2], rule: rule) { LeastBandwidth = 1e-3 }));
+        }
+        Assert.Throws<ArgumentOutOfRangeException>(() => new GaussianKernel { LeastBandwidth = -1 });
+    }
+
     [Theory, InlineData(false), InlineData(true)]
     public void Tllibs_joint_mmd_equals_what_tllib_computes(bool linear)
     {

@@ -144,7 +144,7 @@ public class SelfTrainingTests
         Assert.Equal(loss.Item(), new VirtualAdversarialLoss(0.5, generator: new(2)).Forward(Network, x, Network(x)).Item());
     }
 
-    public static TheoryData<string> Methods => ["pseudo-labels", "pseudo-labels per class", "fixmatch", "flexmatch", "mean-teacher", "vat", "vada", "dirt-t", "can", "cdcl"];
+    public static TheoryData<string> Methods => ["pseudo-labels", "pseudo-labels per class", "fixmatch", "flexmatch", "mean-teacher", "vat", "vada", "dirt-t", "can", "can of the authors", "cdcl"];
 
     [Theory, MemberData(nameof(Methods))]
     public void Methods_gain_on_a_shifted_domain_without_its_labels(string name)
@@ -230,6 +230,7 @@ public class SelfTrainingTests
         "vada" => new Vada(new DomainAdversary(new Linear(8, 1, generator: new(9)), 1), radius: 0.5, adversaryWeight: 0.1, targetWeight: 0.3, generator: new(4)),
         "dirt-t" => new DirtT(0.5, targetWeight: 0.3, interval: 50, generator: new(4)),
         "can" => new ContrastiveAdaptation(distanceThreshold: 0.3),
+        "can of the authors" => ContrastiveAdaptation.Authors(distanceThreshold: 0.3),
         _ => new ContrastiveLearning(),
     };
 

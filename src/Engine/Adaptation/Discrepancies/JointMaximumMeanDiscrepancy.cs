@@ -6,8 +6,10 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Long et al., Deep Transfer Learning with Joint Adaptation Networks, ICML 2017, equation 6; there each layer's kernel is a Gaussian whose bandwidth is
-/// the median squared distance, as it is here by default. The paper also
-/// gives the linear-time form (equation 7) and an adversarial one, which is not built here. Batches may be of two sizes, but for the linear-time forms.
+/// the median squared distance, as it is here by default. Most pairs of predictions may be certain of the same class, and their median next to 0: the bandwidth of predictions is never below 0.01, a
+/// difference of 0.1. The paper also gives the linear-time form (equation 7) and an adversarial one, which is not built here. Batches may be of two sizes, but for the linear-time forms. The authors' code sums
+/// five Gaussians on the features, as <see cref="GaussianKernel.DeepDa"/> does, with the mean's bandwidth in the place of the median's, and has one of bandwidth 1.68 on the softmax; in Caffe it weighs 0.3
+/// and has a second loss of the softmax with itself.
 /// </remarks>
 public sealed class JointMaximumMeanDiscrepancy : WeightedMethod
 {
@@ -19,10 +21,10 @@ public sealed class JointMaximumMeanDiscrepancy : WeightedMethod
     /// <param name="schedule">A factor of the weight by progress; constant 1 if null.</param>
     /// <param name="estimator">The estimator.</param>
     /// <param name="features">The kernel of the features; a Gaussian with the median's bandwidth if null.</param>
-    /// <param name="predictions">The kernel of the softmax; a Gaussian with the median's bandwidth if null.</param>
+    /// <param name="predictions">The kernel of the softmax; a Gaussian with the median's bandwidth, 0.01 or more, if null.</param>
     public JointMaximumMeanDiscrepancy(
         double weight = 1, Func<double, double>? schedule = null, MmdEstimator estimator = MmdEstimator.Biased, SampleKernel? features = null, SampleKernel? predictions = null)
-        : this(weight, schedule, estimator, features ?? new GaussianKernel([1], rule: BandwidthRule.Median), predictions ?? new GaussianKernel([1], rule: BandwidthRule.Median), fillsDiagonal: false)
+        : this(weight, schedule, estimator, features ?? new GaussianKernel([1], rule: BandwidthRule.Median), predictions ?? new GaussianKernel([1], rule: BandwidthRule.Median) { LeastBandwidth = 0.01 }, fillsDiagonal: false)
     {
     }
 

@@ -17,6 +17,12 @@ public abstract class SampleKernel
     /// <returns>[k].</returns>
     public abstract Tensor Paired(Tensor left, Tensor right, Tensor points, int sourceRows);
 
+    /// <summary>As <see cref="Matrix(Tensor, int)"/>, with what it takes from data, such as a bandwidth, taken from the rows that count alone; a kernel that takes nothing, or is not of this library, looks at no count.</summary>
+    /// <param name="points">[n + m, d].</param>
+    /// <param name="sourceRows">n.</param>
+    /// <param name="counted">1 for rows that count, else 0; [n + m], a constant.</param>
+    internal virtual Tensor Matrix(Tensor points, int sourceRows, Tensor counted) => Matrix(points, sourceRows);
+
     /// <summary>The kernel of any rows, [k, d], with given points, [k, n + m]; what it takes from data, such as a bandwidth, is taken from those points, once.</summary>
     internal virtual Func<Tensor, Tensor> Against(Tensor points, int sourceRows)
     {
@@ -82,12 +88,26 @@ public abstract class RadialKernel : SampleKernel
     /// <summary>Where the base bandwidth is taken from if none is given.</summary>
     public BandwidthRule Rule { get; }
 
+    /// <summary>What the rule's base is never below, a squared length, so that rows that are all but the same get no huge gradient; 0, no bound, unless set.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is negative.</exception>
+    public double LeastBandwidth
+    {
+        get;
+        init => field = value >= 0 ? value : throw new ArgumentOutOfRangeException(nameof(LeastBandwidth), value, $"{GetType().Name}: the least bandwidth is 0 or more.");
+    }
+
     /// <inheritdoc/>
     public sealed override Tensor Matrix(Tensor points, int sourceRows)
     {
         ArgumentNullException.ThrowIfNull(points);
         var distances = points.PairwiseSquaredDistances(points);
         return Of(distances, Bandwidths(distances, sourceRows));
+    }
+
+    internal sealed override Tensor Matrix(Tensor points, int sourceRows, Tensor counted)
+    {
+        var distances = points.PairwiseSquaredDistances(points);
+        return Of(distances, Bandwidths(distances, sourceRows, counted));
     }
 
     /// <inheritdoc/>
@@ -121,20 +141,30 @@ public abstract class RadialKernel : SampleKernel
     /// <returns>The distances' shape.</returns>
     protected abstract Tensor Of(Tensor squaredDistances, Tensor bandwidths);
 
-    /// <summary>The bandwidths f_u b, [K], on the device: nothing waits for them.</summary>
-    internal Tensor Bandwidths(Tensor distances, int sourceRows)
+    /// <summary>The bandwidths f_u b, [K], on the device: nothing waits for them. Of the rows that count, where some don't.</summary>
+    internal Tensor Bandwidths(Tensor distances, int sourceRows, Tensor? counted = null)
     {
         using (new NoGrad())
         {
-            double rows = distances.Shape[0];
-            // The diagonal of the distances is 0, so their sum is one over pairs of different elements.
-            return Scaled(distances, Bandwidth is not null ? null : Rule switch
+            if (Bandwidth is not null)
+                return Scaled(distances, null);
+            distances = distances.Detach();
+            if (Rule is BandwidthRule.Median or BandwidthRule.SourceMedian)
             {
-                BandwidthRule.Mean => distances.Sum() / Math.Max(1, rows * (rows - 1)),
-                BandwidthRule.MeanWithDiagonal => distances.Mean(),
-                BandwidthRule.SourceMedian => Median(distances.Narrow(0, 0, sourceRows).Narrow(1, 0, sourceRows), ownPairs: true),
-                _ => Median(distances, ownPairs: false),
-            });
+                bool ofSource = Rule == BandwidthRule.SourceMedian;
+                return Scaled(distances, ofSource
+                    ? Median(distances.Narrow(0, 0, sourceRows).Narrow(1, 0, sourceRows), counted?.Narrow(0, 0, sourceRows), ownPairs: true)
+                    : Median(distances, counted, ownPairs: false));
+            }
+            // The diagonal of the distances is 0, so their sum is one over pairs of different elements.
+            bool withDiagonal = Rule == BandwidthRule.MeanWithDiagonal;
+            if (counted is not null)
+            {
+                var count = counted.Sum();
+                return Scaled(distances, (distances * counted * counted.Unsqueeze(1)).Sum() / (count * (withDiagonal ? count : count - 1)).Clamp(1, double.MaxValue));
+            }
+            double rows = distances.Shape[0];
+            return Scaled(distances, withDiagonal ? distances.Mean() : distances.Sum() / Math.Max(1, rows * (rows - 1)));
         }
     }
 
@@ -165,19 +195,26 @@ public abstract class RadialKernel : SampleKernel
     private Tensor Scaled(Tensor like, Tensor? found)
     {
         var factors = Tensor.FromDoubles([.. Factors.Select(factor => factor * (Bandwidth ?? 1))], [Factors.Count], like.Device, like.ElementType);
-        return found is null ? factors : factors * (found + 1e-30);
+        if (found is null)
+            return factors;
+        return factors * (LeastBandwidth > 0 ? found.Clamp(LeastBandwidth, double.MaxValue) : found + 1e-30);
     }
 
     /// <summary>The lower median of all distances, or of one for each pair of different rows, as PyTorch's; on the device.</summary>
-    private static Tensor Median(Tensor distances, bool ownPairs)
+    private static Tensor Median(Tensor distances, Tensor? counted, bool ownPairs)
     {
         int rows = distances.Shape[0];
-        var all = distances.Detach().Reshape(-1);
-        if (!ownPairs)
-        {
-            int[] below = [.. Enumerable.Range(0, rows).SelectMany(i => Enumerable.Range(i * rows, i))];
-            all = all.IndexSelect(0, Tensor.From(below, distances.Device));
-        }
-        return all.Elements == 0 ? Tensor.Zeros([], distances.Device, distances.ElementType) : all.Sort().Values.Narrow(0, (all.Elements - 1) / 2, 1).Reshape([]);
+        int[] below = ownPairs ? [] : [.. Enumerable.Range(0, rows).SelectMany(i => Enumerable.Range(i * rows, i))];
+        var all = Pairs(distances);
+        if (all.Elements == 0)
+            return Tensor.Zeros([], distances.Device, distances.ElementType);
+        if (counted is null)
+            return all.Sort().Values.Narrow(0, (all.Elements - 1) / 2, 1).Reshape([]);
+        // Pairs that do not count are sorted behind all others.
+        var known = Pairs(counted * counted.Unsqueeze(1));
+        var place = ((known.Sum([0], keepDim: true) - 1) * 0.5).Clamp(0, rows * (double)rows).To(ElementType.Int32);
+        return (all * known + (1 - known) * 1e30).Sort().Values.IndexSelect(0, place).Reshape([]);
+
+        Tensor Pairs(Tensor square) => ownPairs ? square.Reshape(-1) : square.Reshape(-1).IndexSelect(0, Tensor.From(below, square.Device));
     }
 }
