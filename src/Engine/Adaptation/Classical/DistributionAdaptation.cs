@@ -86,28 +86,31 @@ public sealed class JointDistributionAdaptation : IFeatureAlignment
 /// </summary>
 /// <remarks>
 /// Wang, Chen, Hao, Feng and Shen, Balanced Distribution Adaptation for Transfer Learning, ICDM 2017, equation 6; the estimate of μ is that of Wang et al., Visual Domain Adaptation with Manifold Embedded
-/// Distribution Alignment, ACM Multimedia 2018, section 3.4. Progress hears the share of the target's pseudo-labels that changed.
+/// Distribution Alignment, ACM Multimedia 2018, section 3.4. The authors' code of both methods takes the mean of the classes in the place of their sum, in μ and in M, and has C times that M: an option here.
+/// Progress hears the share of the target's pseudo-labels that changed.
 /// </remarks>
 public sealed class BalancedDistributionAdaptation : IFeatureAlignment
 {
     private readonly ComponentSettings settings;
     private readonly int iterations;
     private readonly double? balance;
+    private readonly bool meanOfClasses;
     private readonly IFeatureClassifier classifier;
 
     /// <param name="balance">μ, 0 to 1; estimated if null.</param>
     /// <param name="settings">How; the defaults if null.</param>
     /// <param name="iterations">The most eigenproblems that are solved.</param>
     /// <param name="classifier">Predicts the pseudo-labels; the nearest neighbour if null.</param>
+    /// <param name="meanOfClasses">Whether, as in the authors' code, M = C (1 - μ) M_0 + μ Σ_c M_c, and μ is of the mean of the d_c.</param>
     /// <exception cref="ArgumentOutOfRangeException">A setting is out of range.</exception>
-    public BalancedDistributionAdaptation(double? balance = null, ComponentSettings? settings = null, int iterations = 10, IFeatureClassifier? classifier = null)
+    public BalancedDistributionAdaptation(double? balance = null, ComponentSettings? settings = null, int iterations = 10, IFeatureClassifier? classifier = null, bool meanOfClasses = false)
     {
         this.settings = settings ?? new();
         this.settings.Validate(nameof(BalancedDistributionAdaptation));
         ArgumentOutOfRangeException.ThrowIfLessThan(iterations, 1);
         if (balance is { } given && !(given is >= 0 and <= 1))
             throw new ArgumentOutOfRangeException(nameof(balance), balance, "BalancedDistributionAdaptation: the balance lies from 0 to 1.");
-        (this.iterations, this.balance, this.classifier) = (iterations, balance, classifier ?? new NearestNeighbors());
+        (this.iterations, this.balance, this.classifier, this.meanOfClasses) = (iterations, balance, classifier ?? new NearestNeighbors(), meanOfClasses);
     }
 
     /// <inheritdoc/>
@@ -125,8 +128,8 @@ public sealed class BalancedDistributionAdaptation : IFeatureAlignment
         {
             if (space is null || pseudo is null)
                 return problem.Solve(1); // there are no pseudo-labels yet
-            double mu = balance ?? DomainBalance.Estimate(space.Source(data.Source), data.Labels.ToArray<int>(), space.Target(data.Target), pseudo, data.Classes, cancellation);
-            return problem.Solve(1 - mu, mu, pseudo);
+            double mu = balance ?? DomainBalance.Estimate(space.Source(data.Source), data.Labels.ToArray<int>(), space.Target(data.Target), pseudo, data.Classes, meanOfClasses, cancellation);
+            return problem.Solve(meanOfClasses ? (1 - mu) * data.Classes : 1 - mu, mu, pseudo);
         }, progress, cancellation);
     }
 }

@@ -5,14 +5,15 @@ internal static class DomainBalance
 {
     private const int LeastRows = 2;
 
-    /// <summary>μ = 1 - d_M / (d_M + Σ_c d_c), of proxy A-distances d = 2 (1 - 2 ε); ½ where no classifier can tell the domains apart.</summary>
+    /// <summary>μ = 1 - d_M / (d_M + Σ_c d_c), or of the mean of the d_c, of proxy A-distances d = 2 (1 - 2 ε); ½ where no classifier can tell the domains apart.</summary>
     /// <param name="source">[n, d].</param>
     /// <param name="labels">Its classes.</param>
     /// <param name="target">[m, d].</param>
     /// <param name="pseudo">Its pseudo-labels.</param>
     /// <param name="classes">The number of classes.</param>
+    /// <param name="ofMean">Whether the mean of the classes' distances is taken, as in the authors' code, in the place of their sum.</param>
     /// <param name="cancellation">Ends it early.</param>
-    public static double Estimate(Tensor source, int[] labels, Tensor target, int[] pseudo, int classes, CancellationToken cancellation)
+    public static double Estimate(Tensor source, int[] labels, Tensor target, int[] pseudo, int classes, bool ofMean, CancellationToken cancellation)
     {
         using var scope = new TensorScope();
         double marginal = Distance(source, target, cancellation), conditional = 0;
@@ -22,7 +23,7 @@ internal static class DomainBalance
             if (own.Shape[0] >= LeastRows && other.Shape[0] >= LeastRows)
                 conditional += Distance(own, other, cancellation);
         }
-        double sum = marginal + conditional;
+        double sum = marginal + (ofMean ? conditional / classes : conditional);
         return sum > 0 ? Math.Clamp(1 - marginal / sum, 0, 1) : 0.5;
     }
 

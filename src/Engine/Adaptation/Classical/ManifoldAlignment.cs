@@ -25,6 +25,9 @@ public sealed record ManifoldAlignmentSettings
     /// <summary>μ, 0 to 1, what the classes' means weigh against the domains'; estimated in each iteration as in <see cref="BalancedDistributionAdaptation"/> if null.</summary>
     public double? Balance { get; init; }
 
+    /// <summary>Whether, as in the authors' code, M = C (1 - μ) M_0 + μ Σ_c M_c, and an estimated μ is of the mean of the classes' distances.</summary>
+    public bool MeanOfClasses { get; init; }
+
     /// <summary>The kernel of the classifier; exp(-‖x - y‖² / 2) if null, rows having length 1.</summary>
     public SampleKernel? Kernel { get; init; }
 
@@ -38,7 +41,7 @@ public sealed record ManifoldAlignmentSettings
 /// </summary>
 /// <remarks>
 /// Wang, Feng, Chen, Yu, Huang and Yu, Visual Domain Adaptation with Manifold Embedded Distribution Alignment, ACM Multimedia 2018, equation 11. M is divided by its Frobenius norm and L is the normalised
-/// Laplacian, as in the authors' code. With K = C Cᵀ and u = Cᵀ β the normal equations are symmetric, (Cᵀ (A + λM + ρL) C + η I) u = Cᵀ A Y, A the source's rows; their constant part is factored once, M, of
+/// Laplacian, as in the authors' code, whose M weighs the domains' means C times more: <see cref="ManifoldAlignmentSettings.MeanOfClasses"/>. With K = C Cᵀ and u = Cᵀ β the normal equations are symmetric, (Cᵀ (A + λM + ρL) C + η I) u = Cᵀ A Y, A the source's rows; their constant part is factored once, M, of
 /// low rank, is added by the Woodbury identity. Progress hears the share of the pseudo-labels that changed. The cost is that of two factors of n + m.
 /// </remarks>
 public sealed class ManifoldEmbeddedAlignment : IClassicalMethod
@@ -91,9 +94,9 @@ public sealed class ManifoldEmbeddedAlignment : IClassicalMethod
         for (int iteration = 1; iteration <= settings.Iterations; iteration++)
         {
             cancellation.ThrowIfCancellationRequested();
-            double mu = settings.Balance ?? DomainBalance.Estimate(source, data.Labels.ToArray<int>(), target, pseudo, data.Classes, cancellation);
+            double mu = settings.Balance ?? DomainBalance.Estimate(source, data.Labels.ToArray<int>(), target, pseudo, data.Classes, settings.MeanOfClasses, cancellation);
             using var inner = new TensorScope();
-            var e = PseudoLabels.MeanDifferences(data, 1 - mu, mu, pseudo, normalize: true) * Math.Sqrt(settings.AlignmentWeight);
+            var e = PseudoLabels.MeanDifferences(data, settings.MeanOfClasses ? (1 - mu) * data.Classes : 1 - mu, mu, pseudo, normalize: true) * Math.Sqrt(settings.AlignmentWeight);
             var low = root.Transpose().MatMul(e);
             var solved = Solve(factor, low);
             var small = Spectrum.Rows(low.Transpose().MatMul(solved) + Eigenproblem.Identity(e.Shape[1], e.Device)).Cholesky();

@@ -61,7 +61,22 @@ public class ComponentTests
         int[] pseudo = new NearestNeighbors().Fit(first.Source(Data.Source), Data.Labels, 3).Predict(first.Target(Data.Target)).ToArray<int>();
         CheckLeast(Weights(new JointDistributionAdaptation(settings, iterations: 2, marginalWeight: 2).Fit(Data)), All(), Discrepancy(2, 1, pseudo), 0.3, true);
         CheckLeast(Weights(new BalancedDistributionAdaptation(0.7, settings, iterations: 2).Fit(Data)), All(), Discrepancy(0.3, 0.7, pseudo), 0.3, true);
+        CheckLeast(Weights(new BalancedDistributionAdaptation(0.7, settings, iterations: 2, meanOfClasses: true).Fit(Data)), All(), Discrepancy(3 * 0.3, 0.7, pseudo), 0.3, true);
         AssertSame(Weights(first), Weights(new BalancedDistributionAdaptation(0, settings).Fit(Data)));
+    }
+
+    [Fact]
+    public void The_balance_is_of_the_sum_or_the_mean_of_the_classes_distances()
+    {
+        // A classifier tells the domains apart as wholes and within one class of four, where each row is right; in the others the domains are the same rows.
+        double[][] own = Clouds(N, 1, 0);
+        int[] classes = [.. Enumerable.Range(0, N).Select(i => i % 4)];
+        double[][] moved = [.. own.Select((row, i) => classes[i] == 2 ? row.Select(x => x + 50).ToArray() : row)];
+        double Estimate(bool ofMean) => DomainBalance.Estimate(From(own), classes, From(moved), classes, 4, ofMean, default);
+        // μ / (1 - μ) is the ratio of the classes' distances to that of the whole.
+        double sum = Estimate(false), mean = Estimate(true);
+        Assert.InRange(mean, 0.01, 0.99);
+        AssertClose(sum / (1 - sum), 4 * mean / (1 - mean), 1e-9);
     }
 
     [Fact]

@@ -12,8 +12,8 @@ public class ManifoldAlignmentTests
     private static readonly int[] Labels = [.. Enumerable.Range(0, N).Select(i => i % 3)];
     private static readonly double[][] Source = Clouds(N, 1, 0), Target = Clouds(M, 2, 0.3);
 
-    [Theory, InlineData(0.3, 1), InlineData(0.8, 3), InlineData(0.0, 2)]
-    public void Predictions_solve_the_normal_equations(double mu, int iterations)
+    [Theory, InlineData(0.3, 1, false), InlineData(0.8, 3, false), InlineData(0.0, 2, false), InlineData(0.8, 3, true)]
+    public void Predictions_solve_the_normal_equations(double mu, int iterations, bool meanOfClasses)
     {
         const double Eta = 0.2, Lambda = 4, Rho = 0.5;
         var data = new DomainFeatures(From(Source), Tensor.From(Labels), From(Target));
@@ -34,7 +34,7 @@ public class ManifoldAlignmentTests
         int[] pseudo = [.. Enumerable.Range(N, M).Select(j => Labels[Enumerable.Range(0, N).MaxBy(i => cosines[j, i])])];
         for (int iteration = 0; iteration < iterations; iteration++)
         {
-            var m = (1 - mu) * Means(_ => true, _ => true);
+            var m = (meanOfClasses ? 3 : 1) * (1 - mu) * Means(_ => true, _ => true);
             for (int c = 0; c < 3; c++)
             {
                 if (pseudo.Contains(c))
@@ -43,7 +43,7 @@ public class ManifoldAlignmentTests
             var f = kernel * ((a + Lambda * m / m.FrobeniusNorm() + Rho * laplacian) * kernel + Eta * Matrix<double>.Build.DenseIdentity(N + M)).Solve(a * y);
             pseudo = [.. Enumerable.Range(N, M).Select(j => f.Row(j).MaximumIndex())];
         }
-        var settings = new ManifoldAlignmentSettings { Dimensions = 2, Ridge = Eta, AlignmentWeight = Lambda, ManifoldWeight = Rho, Neighbors = 4, Balance = mu, Iterations = iterations };
+        var settings = new ManifoldAlignmentSettings { Dimensions = 2, Ridge = Eta, AlignmentWeight = Lambda, ManifoldWeight = Rho, Neighbors = 4, Balance = mu, MeanOfClasses = meanOfClasses, Iterations = iterations };
         Assert.Equal(pseudo, new ManifoldEmbeddedAlignment(settings).Fit(data).Predict(data.Target).ToArray<int>());
         Assert.Equal(3, pseudo.Distinct().Count());
 
