@@ -7,7 +7,8 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Xu et al., Larger Norm More Transferable: An Adaptive Feature Norm Approach for Unsupervised Domain Adaptation, ICCV 2019, equations 3 and 5; weight 0.05, R = 25,
-/// Δ = 1. The paper also scales features by √(1 - p) after dropout of rate p, which is the network's matter. A row of zeros gets no gradient. Batches may be of two sizes.
+/// Δ = 1. The paper also scales features by √(1 - p) after dropout of rate p, which is the network's matter. A row of zeros gets no gradient. Batches may be of two sizes. The authors' code adds the domains' means, as
+/// <see cref="Tllib"/> does, and each domain goes through the networks by itself: <see cref="AdapterSettings.SeparateBatches"/>.
 /// </remarks>
 public sealed class AdaptiveFeatureNorm : WeightedMethod, IDiscrepancy
 {
@@ -46,7 +47,7 @@ public sealed class AdaptiveFeatureNorm : WeightedMethod, IDiscrepancy
     /// <exception cref="ArgumentOutOfRangeException">The radius is not positive.</exception>
     public static AdaptiveFeatureNorm Hard(double weight = 0.05, Func<double, double>? schedule = null, double radius = 25) => new("hafn", weight, schedule, Form.Hard, radius);
 
-    /// <summary>tllib's stepwise form: each domain's mean by itself, and their sum, so twice the paper's for batches of one size.</summary>
+    /// <summary>tllib's stepwise form, and the authors' code's: each domain's mean by itself, and their sum, so twice the paper's for batches of one size.</summary>
     /// <param name="weight">What it weighs against the classification loss.</param>
     /// <param name="schedule">A factor of the weight by progress; constant 1 if null.</param>
     /// <param name="step">Δ, what norms grow by.</param>

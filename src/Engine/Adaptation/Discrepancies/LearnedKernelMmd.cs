@@ -12,7 +12,7 @@ namespace TransferEngine.Adaptation;
 /// Gretton et al., Optimal Kernel Choice for Large-Scale Two-Sample Tests, NeurIPS 2012, equations 6 to 11; Long et al., Learning Transferable Features with Deep
 /// Adaptation Networks, ICML 2015, equation 9, with 33 bandwidths of 2^-8 to 2^8 times the median, λ = 1e-3, and the linear-time statistic. Where no η is positive the program has no solution;
 /// as Gretton et al. do, the one kernel of the largest η/σ is taken then. The weights are learned anew for each pair of batches, on the host, which waits for the device, and no gradient flows through
-/// them. They are learned from as many rows as both batches have; the loss itself, unless it is linear-time, uses all, so batches may be of two sizes.
+/// them. The authors' released code learns no weights; it is <see cref="MaximumMeanDiscrepancy"/>'s. They are learned from as many rows as both batches have; the loss itself, unless it is linear-time, uses all, so batches may be of two sizes.
 /// </remarks>
 public sealed class LearnedKernelMmd : IDiscrepancy
 {

@@ -8,7 +8,7 @@ namespace TransferEngine.Adaptation;
 /// <remarks>
 /// Zhu et al., Deep Subdomain Adaptation Network for Image Classification, IEEE TNNLS 32 (2021), equations 4 to 7. A class without a source row in the batch has
 /// no weights (0/0 in the paper) and adds nothing. With A = [w; -v] the sum is that of (K A) ∘ A over all rows and classes, so that no
-/// [n + m, n + m] matrix of weights is formed. Batches may be of two sizes.
+/// [n + m, n + m] matrix of weights is formed. Batches may be of two sizes. The authors' code is <see cref="DeepDa"/>, with each domain going through the networks by itself: <see cref="AdapterSettings.SeparateBatches"/>.
 /// </remarks>
 public sealed class LocalMaximumMeanDiscrepancy : WeightedMethod
 {
@@ -26,7 +26,7 @@ public sealed class LocalMaximumMeanDiscrepancy : WeightedMethod
     private LocalMaximumMeanDiscrepancy(double weight, Func<double, double>? schedule, SampleKernel kernel, bool commonClasses)
         : base("dsan", weight, schedule ?? WeightSchedule.Ganin) => (this.kernel, this.commonClasses) = (kernel, commonClasses);
 
-    /// <summary>DeepDA's: the mean is over the classes that are both among the source's labels and the target's most probable classes; the kernel is <see cref="GaussianKernel.DeepDa"/>.</summary>
+    /// <summary>DeepDA's, which is the authors' code: the mean is over the classes that are both among the source's labels and the target's most probable classes; the kernel is <see cref="GaussianKernel.DeepDa"/>.</summary>
     /// <param name="weight">What it weighs against the classification loss.</param>
     /// <param name="schedule">A factor of the weight by progress; <see cref="WeightSchedule.Ganin(double)"/> if null.</param>
     public static LocalMaximumMeanDiscrepancy DeepDa(double weight = 0.5, Func<double, double>? schedule = null) => new(weight, schedule, GaussianKernel.DeepDa(), commonClasses: true);

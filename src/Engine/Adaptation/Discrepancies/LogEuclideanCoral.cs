@@ -8,7 +8,8 @@ namespace TransferEngine.Adaptation;
 /// </summary>
 /// <remarks>
 /// Wang et al., Deep Domain Adaptation by Geodesic Distance Minimization, ICCV Workshops 2017; Morerio et al., Minimal-Entropy Correlation Alignment for
-/// Unsupervised Deep Domain Adaptation, ICLR 2018, equation 7. ε is ours: batches of no more than d rows have no logarithm without it. With C = U diag(λ) Uᵀ the gradient is
+/// Unsupervised Deep Domain Adaptation, ICLR 2018, equation 7, whose authors' code
+/// has no ε, and 1 / d² in the place of 1 / (4 d²), so four times this value. ε is ours: batches of no more than d rows have no logarithm without it. With C = U diag(λ) Uᵀ the gradient is
 /// U (L ∘ Uᵀ G U) Uᵀ, where L_ij = (log λ_i - log λ_j) / (λ_i - λ_j), or 1/λ_i where they are equal (Daleckii and Krein); gradients of gradients do not see the
 /// change of U and L. The decompositions are done in float64 on the host and wait for the device; they cost O(d³), so d of a few hundred at most.
 /// </remarks>

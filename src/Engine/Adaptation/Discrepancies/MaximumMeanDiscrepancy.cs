@@ -9,7 +9,8 @@ namespace TransferEngine.Adaptation;
 /// Gretton et al., A Kernel Two-Sample Test, JMLR 13 (2012); Long et al., Learning Transferable Features with Deep Adaptation Networks, ICML 2015, for
 /// the mixture, here with equal weights that sum to 1. The two batches may be of different sizes, but for the linear-time estimators. With Gaussians of
 /// equal weights, distances, kernels and sums are fused: the largest intermediate is [n + m, n + m]. The libraries' MMDs differ in kernel, bandwidth and
-/// estimator, so their values can't be compared; the factories below compute what each of them does.
+/// estimator, so their values can't be compared; the factories below compute what each of them does. DAN's authors sum the five Gaussians, of DeepDA's bandwidths, in all of their code: in PyTorch by the unbiased estimator,
+/// <c>new(GaussianKernel.DeepDa(), MmdEstimator.Unbiased)</c>, in Caffe over as many random quadruples as there are rows. The weights that the paper learns are learned in none of it: <see cref="LearnedKernelMmd"/> does.
 /// </remarks>
 public sealed class MaximumMeanDiscrepancy : IDiscrepancy
 {

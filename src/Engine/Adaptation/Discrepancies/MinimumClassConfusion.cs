@@ -6,8 +6,9 @@ namespace TransferEngine.Adaptation;
 /// loss (Σ K - tr K) / C.
 /// </summary>
 /// <remarks>
-/// Jin et al., Minimum Class Confusion for Versatile Domain Adaptation, ECCV 2020, equations 2 to 6. As in tllib no gradient flows through the weights; the
-/// paper does not say. tllib takes the entropy of log(p + 1e-5), skada of log(p + 1e-7), which changes less than 1e-5. Only the target's logits are looked at.
+/// Jin et al., Minimum Class Confusion for Versatile Domain Adaptation, ECCV 2020, equations 2 to 6. As in the authors' code and in tllib no gradient flows through the weights; the
+/// paper does not say. Both take the entropy of log(p + 1e-5), skada of log(p + 1e-7), which changes less than 1e-5. Only the target's logits are looked at.
+/// In the authors' code each domain goes through the networks by itself: <see cref="AdapterSettings.SeparateBatches"/>.
 /// </remarks>
 public sealed class MinimumClassConfusion : WeightedMethod
 {
