@@ -103,6 +103,18 @@ public class AlternatingMethodTests
     }
 
     [Fact]
+    public void Addas_discriminator_sees_logits_where_the_features_are_the_whole_network()
+    {
+        var d = Net(3, 1, 5);
+        Sequential whole = new(features, head);
+        var adda = new Adda(d, pretraining: 0);
+        AdaptationStep Step() => Of(whole, new Function(x => x), s, Classes, t);
+        double discriminated = -First(s).Average(row => LogSigmoid(Apply(d, row)[0])) - First(t).Average(row => LogSigmoid(-Apply(d, row)[0]));
+        AssertUpdates([.. adda.Updates(Step())], (discriminated, [d]), (-First(t).Average(row => LogSigmoid(Apply(d, row)[0])), [whole]));
+        CheckParameter(head.Weight, () => adda.Updates(Step()).Last().Loss);
+    }
+
+    [Fact]
     public void Tllibs_adda_is_one_update_through_a_reversal_that_grows_to_two()
     {
         var d = Net(4, 1, 5);
