@@ -7,7 +7,7 @@ namespace TransferEngine.Adaptation;
 /// the mean over classes; 1/2 in the first pass. Features and classifier play against the loss as a whole: their gradient is turned around, that through the probabilities too.
 /// </summary>
 /// <remarks>
-/// Yu et al., Transfer Learning with Dynamic Adversarial Adaptation Network, ICDM 2019. The paper prints ω = d_g / (d_g + d_l); this is one minus that, as in the authors' code, so that
+/// Yu et al., Transfer Learning with Dynamic Adversarial Adaptation Network, ICDM 2019. The paper is quoted with ω = d_g / (d_g + d_l); this is one minus that, as in the authors' code, so that
 /// the loss that ω multiplies counts where its distance does. Their code runs the domains apart: <see cref="AdapterSettings.SeparateBatches"/>.
 /// DeepDA's code of it labels both domains alike, and shows its classes' discriminators features without probabilities; this does neither.
 /// ω is held within 0 and 1, which it leaves where one distance is negative. Batches may be of two sizes.

@@ -6,7 +6,7 @@ namespace TransferEngine.Adaptation;
 /// <summary>A network of a method's own that is trained along, such as a discriminator.</summary>
 /// <param name="Module">The network.</param>
 /// <param name="LearningRateFactor">Its learning rate in units of the other networks' rate.</param>
-/// <param name="Optimizer">Makes an optimiser for it alone, whose rates the training's schedule moves too; it shares that of the other networks if null.</param>
+/// <param name="Optimizer">Makes an optimiser for it alone, whose rates the training's schedule moves too but for groups that are not <see cref="ParameterGroup.IsScheduled"/>; it shares that of the other networks if null.</param>
 public sealed record MethodModule(Module Module, double LearningRateFactor = 1, Func<IEnumerable<Tensor>, Optimizer>? Optimizer = null)
 {
     /// <summary>The network.</summary>

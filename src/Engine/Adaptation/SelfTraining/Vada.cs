@@ -9,7 +9,8 @@ namespace TransferEngine.Adaptation;
 /// <remarks>
 /// Shu et al., A DIRT-T Approach to Unsupervised Domain Adaptation, ICLR 2018, equation 9, where λ_d stands before a supremum over discriminators; its radius is 3.5 for images, λ_d = λ_t = 0.01, λ_s = 1 or 0. λ_d is constant: the
 /// adversary's own schedule stands at its end from the first step on. As in the authors' code running statistics are the trained networks', and moved rows do not enter them; the average keeps min(1 - 1/(t + 1), α) of itself
-/// after step t, theirs α from the first step. Their discriminator learns by turns, against which features learn by swapped labels. The authors run the domains apart: <see cref="AdapterSettings.SeparateBatches"/>.
+/// after step t, theirs α from the first step. Their discriminator learns by turns, against which features learn by swapped labels. The authors run the domains apart
+/// (<see cref="AdapterSettings.SeparateBatches"/>), and their running statistics take in the target's rows alone, these both domains'.
 /// </remarks>
 public sealed class Vada : AdaptationMethod, IDisposable
 {
