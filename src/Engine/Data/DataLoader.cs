@@ -98,8 +98,8 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
 
     IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
 
-    /// <summary>A loader of all rows of the same data in their order, transformed as here, without further views: what is measured on the whole of a domain.</summary>
-    public DataLoader InOrder() => new(data, Settings with { Shuffle = false, DropLast = false, Views = [] }, device);
+    /// <summary>A loader of all rows of the same data in their order, transformed one by one as here, not mixed with each other, without further views: what is measured on the whole of a domain.</summary>
+    public DataLoader InOrder() => new(data, Settings with { Shuffle = false, DropLast = false, BatchTransform = null, Views = [] }, device);
 
     /// <summary>The rows of a pass in their order.</summary>
     internal int[] Order(int epoch) => Settings.Shuffle

@@ -169,6 +169,17 @@ public sealed class MixingTests
     }
 
     [Fact]
+    public void In_Order_Nothing_Is_Mixed()
+    {
+        var data = new TensorDataset(Tensor.From([.. Enumerable.Range(0, 12).Select(i => (float)i)], [12, 1]), Tensor.From([.. Enumerable.Range(0, 12).Select(i => i % 3)]));
+        var loader = new DataLoader(data, new() { BatchSize = 12, BatchTransform = new MixUp(3, 0.4) });
+        Assert.NotEqual(data.Inputs.ToArray<float>(), loader.First().Input.ToArray<float>());
+        var batch = loader.InOrder().First();
+        Assert.Equal(data.Inputs.ToArray<float>(), batch.Input.ToArray<float>());
+        Assert.Equal(data.Targets.ToArray<int>(), batch.Target.ToArray<int>());
+    }
+
+    [Fact]
     public void A_Trainer_Learns_From_Mixed_Batches_And_Validates_On_Classes()
     {
         var draw = new Generator(1);
