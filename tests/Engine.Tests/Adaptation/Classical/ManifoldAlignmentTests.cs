@@ -12,11 +12,54 @@ public class ManifoldAlignmentTests
     private static readonly int[] Labels = [.. Enumerable.Range(0, N).Select(i => i % 3)];
     private static readonly double[][] Source = Clouds(N, 1, 0), Target = Clouds(M, 2, 0.3);
 
-    [Theory, InlineData(0.3, 1, false), InlineData(0.8, 3, false), InlineData(0.0, 2, false), InlineData(0.8, 3, true)]
-    public void Predictions_solve_the_normal_equations(double mu, int iterations, bool meanOfClasses)
+    private const double Eta = 0.2, Rho = 0.5;
+
+    [Theory, InlineData(0.3, 1), InlineData(0.8, 3), InlineData(0.0, 2)]
+    public void Predictions_solve_the_normal_equations(double mu, int iterations)
     {
-        const double Eta = 0.2, Lambda = 4, Rho = 0.5;
         var data = new DomainFeatures(From(Source), Tensor.From(Labels), From(Target));
+        int[] want = Solved(data, mu, iterations, 4, marginal: 1);
+        Assert.Equal(want, Predicted(data, mu, iterations, 4, meanOfClasses: false));
+        Assert.Equal(3, want.Distinct().Count());
+    }
+
+    [Fact]
+    public void The_authors_weigh_the_domains_means_as_often_as_there_are_classes()
+    {
+        bool differ = false;
+        for (int seed = 2; seed < 10; seed++)
+        {
+            // Classes that lie close, so that predictions depend on the weights.
+            var data = new DomainFeatures(From(Clouds(N, 1, 0, apart: 0.5)), Tensor.From(Labels), From(Clouds(M, seed, 0.6, apart: 0.5)));
+            foreach (double alignment in new[] { 4.0, 40, 400 })
+            {
+                int[] want = Solved(data, 0.6, 3, alignment, marginal: 3);
+                Assert.Equal(want, Predicted(data, 0.6, 3, alignment, meanOfClasses: true));
+                differ |= !want.SequenceEqual(Solved(data, 0.6, 3, alignment, marginal: 1));
+            }
+        }
+        Assert.True(differ);
+    }
+
+    private static int[] Predicted(DomainFeatures data, double mu, int iterations, double alignment, bool meanOfClasses)
+    {
+        var settings = new ManifoldAlignmentSettings
+        {
+            Dimensions = 2,
+            Ridge = Eta,
+            AlignmentWeight = alignment,
+            ManifoldWeight = Rho,
+            Neighbors = 4,
+            Balance = mu,
+            MeanOfClasses = meanOfClasses,
+            Iterations = iterations,
+        };
+        return new ManifoldEmbeddedAlignment(settings).Fit(data).Predict(data.Target).ToArray<int>();
+    }
+
+    /// <summary>The predictions by the equations as they stand, the domains' means weighing <paramref name="marginal"/> times 1 - μ.</summary>
+    private static int[] Solved(DomainFeatures data, double mu, int iterations, double alignment, double marginal)
+    {
         var flow = new GeodesicFlowKernel(2).Fit(data);
         var z = Matrix<double>.Build.DenseOfRowMajor(N + M, 4, FeatureScaling.UnitRows(Tensor.Concat([flow.Source(data.Source), flow.Target(data.Target)])).ToArray<double>());
         var cosines = z * z.Transpose();
@@ -34,18 +77,16 @@ public class ManifoldAlignmentTests
         int[] pseudo = [.. Enumerable.Range(N, M).Select(j => Labels[Enumerable.Range(0, N).MaxBy(i => cosines[j, i])])];
         for (int iteration = 0; iteration < iterations; iteration++)
         {
-            var m = (meanOfClasses ? 3 : 1) * (1 - mu) * Means(_ => true, _ => true);
+            var m = marginal * (1 - mu) * Means(_ => true, _ => true);
             for (int c = 0; c < 3; c++)
             {
                 if (pseudo.Contains(c))
                     m += mu * Means(i => Labels[i] == c, j => pseudo[j] == c);
             }
-            var f = kernel * ((a + Lambda * m / m.FrobeniusNorm() + Rho * laplacian) * kernel + Eta * Matrix<double>.Build.DenseIdentity(N + M)).Solve(a * y);
+            var f = kernel * ((a + alignment * m / m.FrobeniusNorm() + Rho * laplacian) * kernel + Eta * Matrix<double>.Build.DenseIdentity(N + M)).Solve(a * y);
             pseudo = [.. Enumerable.Range(N, M).Select(j => f.Row(j).MaximumIndex())];
         }
-        var settings = new ManifoldAlignmentSettings { Dimensions = 2, Ridge = Eta, AlignmentWeight = Lambda, ManifoldWeight = Rho, Neighbors = 4, Balance = mu, MeanOfClasses = meanOfClasses, Iterations = iterations };
-        Assert.Equal(pseudo, new ManifoldEmbeddedAlignment(settings).Fit(data).Predict(data.Target).ToArray<int>());
-        Assert.Equal(3, pseudo.Distinct().Count());
+        return pseudo;
 
         Matrix<double> Means(Func<int, bool> source, Func<int, bool> target)
         {
@@ -71,8 +112,8 @@ public class ManifoldAlignmentTests
         Assert.Throws<ShapeException>(() => new ManifoldEmbeddedAlignment(new() { Dimensions = 4 }).Fit(data));
     }
 
-    private static double[][] Clouds(int rows, int seed, double shift) =>
-        [.. Rows(rows, D, seed, shift).Select((row, i) => row.Select((x, j) => x / 2 + (j == i % 3 ? 2 : 0)).ToArray())];
+    private static double[][] Clouds(int rows, int seed, double shift, double apart = 2) =>
+        [.. Rows(rows, D, seed, shift).Select((row, i) => row.Select((x, j) => x / 2 + (j == i % 3 ? apart : 0)).ToArray())];
 
     private sealed class Listener(List<ClassicalProgress> heard) : IProgress<ClassicalProgress>
     {
