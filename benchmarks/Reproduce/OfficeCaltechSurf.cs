@@ -66,7 +66,7 @@ internal sealed class OfficeCaltechSurf : Experiment
         - JDA: W→C is 7.9 below, A→C, D→C and C→D 3.1 to 4.0 below, A→D and C→W 3.4 to 3.9 above. Each iteration trusts the pseudo-labels of the one before, so small differences of scaling grow, and the
           source does not state how long components and projected rows are. TCA, which is its first iteration, is within 2.7 in every cell.
         - GFK: A→D is 5.7 below, W→C, A→W and D→W 3.1 to 3.6 above, the rest within 2.6: its source gives no dimension.
-        - MEDA: D→W is 1.7 below, the rest within 0.7.
+        - MEDA: D→W is 1.7 below, the rest within 0.7; with the mean of the classes in the place of their sum, as in the authors' code (`MeanOfClasses`), A→C is 0.1 higher and nothing else changes.
         - KMM, KLIEP and IW have no published row here, nor have SA, BDA, EMD and Sinkhorn: KMM stays near SVM-z and KLIEP falls below it. IW equals
           it: domains that are standardised by themselves have equal means, so logistic regression does not tell them apart, and all weights are 1.
         - The SVM is LIBSVM's kind, hinge loss and one machine for each two classes, its C chosen by two-fold cross-validation on the source's rows, the least of equal ones: from 10⁻⁴, 10⁻³, 10⁻² and 0.1 on
