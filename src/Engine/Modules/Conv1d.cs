@@ -39,12 +39,7 @@ public sealed class Conv1d : Module
     internal override bool IsTransparent => !HasHooks;
 
     /// <inheritdoc/>
-    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
-    {
-        ArgumentNullException.ThrowIfNull(input);
-        ArgumentNullException.ThrowIfNull(output);
-        return ProductCost((long)output.Elements * (Weight.Elements / Weight.Shape[0]), input, Weight);
-    }
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output) => ProductCost(input, output, Weight);
 
     /// <summary>[N, inputs, L] to [N, outputs, L'].</summary>
     /// <inheritdoc/>

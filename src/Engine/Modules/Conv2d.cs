@@ -44,12 +44,7 @@ public sealed class Conv2d : Module
     internal override bool IsTransparent => !HasHooks;
 
     /// <inheritdoc/>
-    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
-    {
-        ArgumentNullException.ThrowIfNull(input);
-        ArgumentNullException.ThrowIfNull(output);
-        return ProductCost((long)output.Elements * (Weight.Elements / Weight.Shape[0]), input, Weight);
-    }
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output) => ProductCost(input, output, Weight);
 
     /// <summary>[N, inputs, H, W] to [N, outputs, H', W'].</summary>
     /// <inheritdoc/>

@@ -45,12 +45,7 @@ public sealed class Linear : Module
     internal override bool IsTransparent => !HasHooks;
 
     /// <inheritdoc/>
-    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
-    {
-        ArgumentNullException.ThrowIfNull(input);
-        ArgumentNullException.ThrowIfNull(output);
-        return ProductCost((long)output.Elements * Weight.Shape[1], input, Weight);
-    }
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output) => ProductCost(input, output, Weight);
 
     /// <summary>[..., inputs] to [..., outputs].</summary>
     /// <inheritdoc/>

@@ -84,9 +84,14 @@ public abstract partial class Module
         return new(layers);
     }
 
-    /// <summary>Of a product of the input and a weight: the gradient of either costs as much as the product.</summary>
-    private protected static (long Forward, long Backward) ProductCost(long forward, Tensor input, Tensor weight) =>
-        (forward, (input.RequiresGrad ? forward : 0) + (weight.RequiresGrad ? forward : 0));
+    /// <summary>Of a product in which each element of the input, or of the output, meets one of the weight's rows: the gradient of either factor costs as much as the product.</summary>
+    private protected static (long Forward, long Backward) ProductCost(Tensor input, Tensor meeting, Tensor weight)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        ArgumentNullException.ThrowIfNull(meeting);
+        long forward = (long)meeting.Elements * (weight.Elements / weight.Shape[0]);
+        return (forward, (input.RequiresGrad ? forward : 0) + (weight.RequiresGrad ? forward : 0));
+    }
 
     private void Observe(Tensor input, (string Name, Module Module)[] named, Dictionary<Module, (Shape Output, long Forward, long Backward)> runs)
     {

@@ -30,12 +30,7 @@ public sealed class WeightNormLinear : Module
     internal override bool IsTransparent => !HasHooks;
 
     /// <inheritdoc/>
-    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output)
-    {
-        ArgumentNullException.ThrowIfNull(input);
-        ArgumentNullException.ThrowIfNull(output);
-        return ProductCost((long)output.Elements * Direction.Shape[1], input, Direction);
-    }
+    public override (long Forward, long Backward) MultiplyAdds(Tensor input, Tensor output) => ProductCost(input, output, Direction);
 
     /// <summary>[..., inputs] to [..., outputs].</summary>
     /// <inheritdoc/>
