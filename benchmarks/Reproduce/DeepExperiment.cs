@@ -71,13 +71,16 @@ internal sealed record DeepTask
 /// <param name="StepShare">Its part of the task's steps.</param>
 /// <param name="Augments">Whether the source's rows are augmented, in tasks that have a way to.</param>
 /// <param name="Serves">Which tasks it is for; all if null.</param>
-/// <param name="Of">What it makes of the task, where its network and training are of its own; null for nothing else.</param>
+/// <param name="Of">What it makes of the task, where its rows, network or training are of its own; null for nothing else.</param>
 internal sealed record DeepMethod(
     ExperimentMethod Description, Func<DeepTask, MethodSettings, AdaptationMethod>? Make, IReadOnlyList<double> Weights, double StepShare = 1, bool Augments = false, Predicate<DeepTask>? Serves = null,
-    Func<DeepTask, Device, DeepTask>? Of = null)
+    Func<DeepTask, DeepTask>? Of = null)
 {
     /// <summary>What the names of trainings on the source alone begin with, and the name of the one that the others are held against.</summary>
     public const string SourceOnly = "source-only";
+
+    /// <summary>What the name of a method on rows of its own ends with: its scores do not compare with the others'.</summary>
+    public const string Own = " own";
 
     public bool IsSourceOnly => Description.Name.StartsWith(SourceOnly, StringComparison.Ordinal);
 }
@@ -129,7 +132,7 @@ internal abstract class DeepExperiment : Experiment
                 var plain = Source(null);
                 var augmented = task.Augmentation is null ? plain : Source(task.Augmentation);
                 foreach (var method in open.Where(method => method.Serves?.Invoke(task) ?? true))
-                    yield return Row(name, method, method.Of?.Invoke(task, run.Device) ?? task, method.Augments ? augmented : plain, run.Device, seed, cancellation);
+                    yield return Row(name, method, method.Of?.Invoke(task) ?? task, method.Augments ? augmented : plain, run.Device, seed, cancellation);
 
                 Lazy<AdaptedModel> Source(Data.Transforms.ITransform? augmentation) => new(() => TrainSource(task, augmentation, run.Device, (ulong)seed, cancellation));
             }
