@@ -38,7 +38,7 @@ internal static class ValidatorStudy
             # Validators
 
             How well each label-free validator's ranking follows the true accuracy on the target: Spearman's rank correlation over all trainings of a task and seed (every method with every weight,
-            source-only among them), averaged over the tasks and seeds of an experiment: {string.Join(", ", experiments.Select(item => $"{item.Key} {item.Value.Length} of {item.Value.Average(group => group.Candidates.Length):F0} trainings"))}.
+            source-only among them), averaged over the tasks and seeds of an experiment: {string.Join(", ", experiments.Select(item => $"{item.Value.Length} of {item.Key}, each with {item.Value.Average(group => group.Candidates.Length):F0} trainings"))}.
             A correlation of 1 is the true order, 0 none. *Loss* is what choosing by the validator costs: the accuracy of the best training less that of the chosen one, in points, averaged
             likewise. Target labels are used here, to judge the validators, and nowhere else.
 
@@ -62,7 +62,8 @@ internal static class ValidatorStudy
     /// <summary>The trainings of each task and seed; of those on the source alone, the one that the others are held against.</summary>
     private static IEnumerable<Group> Groups(IEnumerable<ResultRow> rows) =>
         from row in rows
-        where row.Candidates is not null && (row.Method == DeepMethod.SourceOnly || !row.Method.StartsWith(DeepMethod.SourceOnly, StringComparison.Ordinal))
+        where row.Candidates is not null && !row.Method.EndsWith(DeepMethod.Own, StringComparison.Ordinal)
+        where row.Method == DeepMethod.SourceOnly || !row.Method.StartsWith(DeepMethod.SourceOnly, StringComparison.Ordinal)
         group row by (row.Task, row.Seed) into task
         let source = task.FirstOrDefault(row => row.Method == DeepMethod.SourceOnly)
         where source is not null && task.Count() > 1

@@ -23,8 +23,8 @@ public sealed class ModelSelection
         this.data = data;
     }
 
-    /// <summary>Whose scores rank the candidates; at first that whose choice cost least in the study of docs/validators.md.</summary>
-    public Validator RankedBy { get; init; } = new NuclearNormValidator();
+    /// <summary>Whose scores rank the candidates; at first that whose ranking follows the accuracy on the target best in the study of docs/validators.md.</summary>
+    public Validator RankedBy { get; init; } = new ClassClusterValidator();
 
     /// <summary>Who votes on negative transfer.</summary>
     public IReadOnlyList<Validator> Voters { get; init; } = NegativeTransferVote.Panel;
