@@ -65,6 +65,8 @@ internal static class CommandLine
         var target = new Option<string>("--target") { Description = "The domain to adapt to, in the same form; classes that it has are looked at when all is chosen, to score.", Required = true };
         var weights = new Option<FileInfo?>("--weights") { Description = "The backbone's weights: safetensors, or a checkpoint of PyTorch; random if not given." };
         var backbone = new Option<string?>("--backbone") { Description = $"One of {string.Join(", ", Models.Backbone.All)}; lenet for idx files if not given, and a small network for vectors." };
+        var freeze = new Option<string?>("--freeze") { Description = "features: the backbone stays as it is, the features of all images are computed once, and a bottleneck of 256 and a head are trained on them; everything is trained if not given." };
+        freeze.AcceptOnlyFromAmong("features");
         var select = new Option<string?>("--select") { Description = $"The validator that chooses without target labels: {string.Join(", ", Adaptation.Validator.All.Select(item => item.Name.Replace(' ', '-')))}." };
         var weight = new Option<double?>("--weight") { Description = "What the methods weigh; the papers' weights if not given." };
         var steps = new Option<int>("--steps") { Description = "Training steps of each model.", DefaultValueFactory = _ => 1000 };
@@ -84,12 +86,12 @@ internal static class CommandLine
             if (!(result.GetValueOrDefault<double>() is > 0 and < double.PositiveInfinity))
                 result.AddError("--learning-rate is above 0.");
         });
-        var command = new Command("adapt", "Adapts a model to a domain without labels, and chooses among methods without them.") { method, source, target, weights, backbone, select, weight, steps, batch, rate, seed, output, predictions, report, json, device };
+        var command = new Command("adapt", "Adapts a model to a domain without labels, and chooses among methods without them.") { method, source, target, weights, backbone, freeze, select, weight, steps, batch, rate, seed, output, predictions, report, json, device };
         command.SetAction((options, cancellation) => Task.FromResult(Run(() =>
         {
             using var opened = Open(options.GetValue(device));
             new AdaptRun(new(options.GetRequiredValue(method).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries), options.GetRequiredValue(source), options.GetRequiredValue(target),
-                options.GetValue(weights)?.FullName, options.GetValue(backbone), options.GetValue(select), options.GetValue(weight), options.GetValue(steps), options.GetValue(batch), options.GetValue(rate), options.GetValue(seed),
+                options.GetValue(weights)?.FullName, options.GetValue(backbone), options.GetValue(freeze) is not null, options.GetValue(select), options.GetValue(weight), options.GetValue(steps), options.GetValue(batch), options.GetValue(rate), options.GetValue(seed),
                 options.GetRequiredValue(output).FullName, options.GetValue(predictions), options.GetValue(json), options.GetValue(report)), opened).Run(cancellation);
         })));
         return command;

@@ -9,7 +9,7 @@ namespace TransferEngine.Cli;
 
 /// <summary>What adapt is asked for.</summary>
 internal sealed record AdaptOptions(
-    IReadOnlyList<string> Methods, string Source, string Target, string? Weights, string? Backbone, string? Select, double? Weight, int Steps, int BatchSize, double LearningRate, ulong Seed,
+    IReadOnlyList<string> Methods, string Source, string Target, string? Weights, string? Backbone, bool IsFrozen, string? Select, double? Weight, int Steps, int BatchSize, double LearningRate, ulong Seed,
     string Output, FileInfo? Predictions, FileInfo? Json, FileInfo? Report);
 
 /// <summary>
@@ -27,7 +27,7 @@ internal sealed class AdaptRun(AdaptOptions options, Device device)
     {
         AdaptMethod[] methods = [.. options.Methods.Distinct().Select(AdaptMethod.Find)];
         var validator = Find(options.Select);
-        var task = AdaptTask.Open(options.Source, options.Target, options.Backbone, options.Weights, device);
+        var task = AdaptTask.Open(options.Source, options.Target, options.Backbone, options.Weights, options.IsFrozen, options.BatchSize, device, cancellation);
         var (held, rest) = Splits.Stratified(task.SourceLabels, HeldOut, options.Seed);
         var (training, validation) = (new Subset(task.Source, rest), new Subset(task.Source, held));
         if (rest.Length < options.BatchSize || task.Target.Count < options.BatchSize)
@@ -133,13 +133,23 @@ internal sealed class AdaptRun(AdaptOptions options, Device device)
     private static IDataset Some(IDataset rows) =>
         rows.Count <= MostScored ? rows : new Subset(rows, [.. Enumerable.Range(0, MostScored).Select(i => (int)((long)i * rows.Count / MostScored))]);
 
-    /// <summary>Writes a line a candidate.</summary>
+    /// <summary>Writes a line a candidate, and before it one every half a minute.</summary>
     private sealed class Reporter : IProgress<SelectionProgress>
     {
+        private static readonly TimeSpan Pause = TimeSpan.FromSeconds(30);
+
+        private readonly Stopwatch silence = Stopwatch.StartNew();
+
         public void Report(SelectionProgress value)
         {
+            string place = $"  {value.Number} of {value.Count}: {value.Candidate.Method}";
             if (value.Result is { } result)
-                AnsiConsole.MarkupLineInterpolated($"  {value.Number} of {value.Count}: {value.Candidate.Method}, {result.Elapsed.TotalSeconds:F1} s");
+                AnsiConsole.MarkupLineInterpolated($"{place}, {result.Elapsed.TotalSeconds:F1} s");
+            else if (value.Training is { } training && silence.Elapsed > Pause)
+                AnsiConsole.MarkupLineInterpolated($"{place}, step {training.Step}, loss {training.Loss:F3}");
+            else
+                return;
+            silence.Restart();
         }
     }
 }

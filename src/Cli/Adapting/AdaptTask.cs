@@ -3,6 +3,7 @@ using TransferEngine.Adaptation;
 using TransferEngine.Data;
 using TransferEngine.Models;
 using TransferEngine.Modules;
+using TransferEngine.Transfer;
 
 namespace TransferEngine.Cli;
 
@@ -38,16 +39,24 @@ internal abstract class AdaptTask
     /// <param name="target">The target.</param>
     /// <param name="backbone">The network's name; one that fits the rows if null.</param>
     /// <param name="weights">A file of its weights; random ones if null.</param>
+    /// <param name="frozen">Whether the backbone stays as it is, and what is trained takes its features.</param>
+    /// <param name="batchSize">The images that features are computed of at once.</param>
     /// <param name="device">Where.</param>
-    public static AdaptTask Open(string source, string target, string? backbone, string? weights, Device device)
+    /// <param name="cancellation">Ends the computing of features.</param>
+    public static AdaptTask Open(string source, string target, string? backbone, string? weights, bool frozen, int batchSize, Device device, CancellationToken cancellation)
     {
+        if (frozen && weights is null)
+            throw new ArgumentException("--freeze features keeps a pretrained backbone as it is: give its --weights.");
         if (weights is not null && backbone is null)
             throw new ArgumentException("--weights are of a network: name it with --backbone.");
         bool images = DomainRows.IsImageFolder(source);
         if (images != DomainRows.IsImageFolder(target))
             throw new ArgumentException($"Of {source} and {target} one is a folder of images and the other is none. Both domains need the same form.");
         if (images)
-            return Folders(source, target, backbone ?? throw new ArgumentException($"Folders of images need --backbone, one of {string.Join(", ", Backbone.All)}."), weights, device);
+        {
+            var folders = Folders(source, target, backbone ?? throw new ArgumentException($"Folders of images need --backbone, one of {string.Join(", ", Backbone.All)}."), weights, device);
+            return frozen ? folders.OnFeatures(batchSize, cancellation) : folders;
+        }
         var from = DomainRows.Open(source);
         int[] labels = from.Labels ?? throw new ArgumentException($"{source} has no classes: the source needs them. Wanted: {DomainRows.Forms}.");
         var to = DomainRows.Open(target, from.Inputs.Rank == 2 ? from.Inputs.Shape[1] : null);
@@ -65,7 +74,8 @@ internal abstract class AdaptTask
             if (network.Preprocessing.Channels != from.Inputs.Shape[1])
                 throw new ArgumentException($"{network} takes images of {network.Preprocessing.Channels} channels, {source} has {from.Inputs.Shape[1]}. Name another --backbone.");
             var model = ImageModel.Start(network, weights, names, new Generator(0), skipCorrupt: false, device);
-            return new Images(network, weights, model.Network.FeatureCount, device) { Classes = names, Source = model.Images(sourceRows), SourceLabels = labels, Target = model.Images(targetRows), TargetLabels = known };
+            var arrays = new Images(network, weights, model.Network.FeatureCount, device) { Classes = names, Source = model.Images(sourceRows), SourceLabels = labels, Target = model.Images(targetRows), TargetLabels = known };
+            return frozen ? arrays.OnFeatures(batchSize, cancellation) : arrays;
         }
         if (backbone is not null)
             throw new ArgumentException($"--backbone {backbone} takes images; {source} has vectors.");
@@ -105,6 +115,40 @@ internal abstract class AdaptTask
         }
 
         public override void Save(AdaptedModel model, string path) => models.GetValue(model.Head, _ => throw new ArgumentException("The model is of another task.")).Save(path);
+
+        /// <summary>The same domains as the backbone's features of all images, computed once.</summary>
+        public AdaptTask OnFeatures(int batchSize, CancellationToken cancellation)
+        {
+            var model = ImageModel.Start(backbone, weights, Classes, new Generator(0), skipCorrupt: false, device);
+            using var frozen = FreezePolicy.All().Apply(model.Network);
+            var extractor = new FeatureExtractor(model.Network, model.FeatureName);
+            TensorDataset Computed(IDataset images)
+            {
+                using var cache = new FeatureCache(extractor, images, batchSize, device);
+                cache.Compute(cancellation: cancellation);
+                return new(cache.Features.Clone().KeepAlive(), cache.Targets.Clone().KeepAlive());
+            }
+            return new ImageFeatures(backbone, weights!, features, device) { Classes = Classes, Source = Computed(Source), SourceLabels = SourceLabels, Target = Computed(Target), TargetLabels = TargetLabels };
+        }
+    }
+
+    /// <summary>The features of images by a backbone that stays as it is; its model is one that predict and evaluate take.</summary>
+    private sealed class ImageFeatures(Backbone backbone, string weights, int inputs, Device device) : AdaptTask
+    {
+        private const int Width = 256;
+
+        public override int Features => Width;
+
+        public override (Module Features, Module Head) Networks(Generator generator) =>
+            (ImageModel.BottleneckOf(inputs, Width, generator, device), new Linear(Width, Classes.Count, generator: generator, device: device));
+
+        public override void Save(AdaptedModel model, string path)
+        {
+            var whole = ImageModel.Start(backbone, weights, Classes, new Generator(0), skipCorrupt: false, device, Width);
+            whole.Bottleneck!.LoadStateDict(model.Features.StateDict());
+            whole.Linear.LoadStateDict(model.Head.StateDict());
+            whole.Save(path);
+        }
     }
 
     /// <summary>Vectors, by two hidden layers; the columns are standardised by the first batch normalisation.</summary>

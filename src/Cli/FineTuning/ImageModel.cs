@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Spectre.Console;
 using TransferEngine.Data;
@@ -8,18 +9,21 @@ using TransferEngine.Serialization;
 
 namespace TransferEngine.Cli;
 
-/// <summary>A backbone with a head for named classes, in one safetensors file: backbone and classes are in its metadata.</summary>
+/// <summary>A backbone with a head for named classes, perhaps behind a bottleneck, in one safetensors file: backbone, classes and the bottleneck's width are in its metadata.</summary>
 internal sealed class ImageModel
 {
-    private const string BackboneKey = "transferengine.backbone", ClassesKey = "transferengine.classes";
+    private const string BackboneKey = "transferengine.backbone", ClassesKey = "transferengine.classes", BottleneckKey = "transferengine.bottleneck", BottleneckWeight = ".bottleneck.0.weight";
 
-    private ImageModel(Backbone backbone, IReadOnlyList<string> classes, Classifier network) => (Backbone, Classes, Network) = (backbone, classes, network);
+    private ImageModel(Backbone backbone, IReadOnlyList<string> classes, Classifier network, Sequential? bottleneck) => (Backbone, Classes, Network, Bottleneck) = (backbone, classes, network, bottleneck);
 
     public Backbone Backbone { get; }
 
     public IReadOnlyList<string> Classes { get; }
 
     public Classifier Network { get; }
+
+    /// <summary>The layers between the backbone's vectors and the linear map; null where there are none.</summary>
+    public Sequential? Bottleneck { get; }
 
     /// <summary>Whether images that can't be decoded are named and left out; otherwise they are an error.</summary>
     public bool SkipsCorrupt { get; init; }
@@ -49,12 +53,13 @@ internal sealed class ImageModel
     /// <param name="generator">What the head's first weights are drawn from.</param>
     /// <param name="skipCorrupt">Whether images that can't be decoded are left out.</param>
     /// <param name="device">Where.</param>
-    public static ImageModel Start(Backbone backbone, string? weights, IReadOnlyList<string> classes, Generator generator, bool skipCorrupt, Device device)
+    /// <param name="bottleneck">The width of a bottleneck before the head; 0 for none.</param>
+    public static ImageModel Start(Backbone backbone, string? weights, IReadOnlyList<string> classes, Generator generator, bool skipCorrupt, Device device, int bottleneck = 0)
     {
         var network = backbone.Create(generator: generator, device: device);
         if (weights is not null)
             LoadAllButHead(backbone, network, weights);
-        return With(backbone, classes, network, generator, skipCorrupt, device);
+        return With(backbone, classes, network, bottleneck, generator, skipCorrupt, device);
     }
 
     private static void LoadAllButHead(Backbone backbone, Classifier network, string weights)
@@ -69,29 +74,48 @@ internal sealed class ImageModel
     public static ImageModel Load(string path, Device device, bool skipCorrupt = false)
     {
         IReadOnlyDictionary<string, string> metadata;
+        int? stored;
         using (new TensorScope())
-            metadata = Safetensors.Load(path).Metadata;
+        {
+            var file = Safetensors.Load(path);
+            metadata = file.Metadata;
+            stored = file.Tensors.FirstOrDefault(item => item.Key.EndsWith(BottleneckWeight, StringComparison.Ordinal)).Value is { Rank: 2 } weight ? weight.Shape[0] : null;
+        }
         if (!metadata.TryGetValue(BackboneKey, out string? name) || !metadata.TryGetValue(ClassesKey, out string? list))
-            throw new DataFormatException(path, "it does not say of which backbone and classes it is. Give a file that finetune wrote.");
+            throw new DataFormatException(path, "it does not say of which backbone and classes it is. Give a file that finetune or adapt wrote.");
         string[] classes;
         Backbone backbone;
+        int bottleneck = 0;
         try
         {
             classes = JsonSerializer.Deserialize<string[]>(list) is { Length: > 0 } names ? names : throw new JsonException("no class is named.");
             backbone = Backbone.Find(name);
+            // No wider than the weights that are there, so that a lie takes no memory.
+            if (metadata.TryGetValue(BottleneckKey, out string? width) && !(int.TryParse(width, NumberStyles.None, CultureInfo.InvariantCulture, out bottleneck) && bottleneck > 0 && bottleneck == stored))
+                throw new ArgumentException($"it names a bottleneck of '{width}', its weights are of {stored?.ToString(CultureInfo.InvariantCulture) ?? "none"}.");
         }
         catch (Exception e) when (e is JsonException or ArgumentException)
         {
             throw new DataFormatException(path, $"its metadata can't be read: {e.Message}", e);
         }
         var generator = new Generator(0);
-        var model = With(backbone, classes, backbone.Create(generator: generator, device: device), generator, skipCorrupt, device);
+        var model = With(backbone, classes, backbone.Create(generator: generator, device: device), bottleneck, generator, skipCorrupt, device);
         model.Network.Load(path);
         model.Network.Eval();
         return model;
     }
 
-    public void Save(string path) => Network.Save(path, new Dictionary<string, string> { [BackboneKey] = Backbone.Name, [ClassesKey] = JsonSerializer.Serialize(Classes) });
+    public void Save(string path)
+    {
+        var metadata = new Dictionary<string, string> { [BackboneKey] = Backbone.Name, [ClassesKey] = JsonSerializer.Serialize(Classes) };
+        if (Bottleneck is not null)
+            metadata[BottleneckKey] = ((Linear)Linear).Weight.Shape[1].ToString(CultureInfo.InvariantCulture);
+        Network.Save(path, metadata);
+    }
+
+    /// <summary>The layers of a bottleneck: as wide as said, batch-normalised and rectified, with dropout.</summary>
+    public static Sequential BottleneckOf(int inputs, int width, Generator generator, Device device) =>
+        new(new Linear(inputs, width, generator: generator, device: device), new BatchNorm1d(width, device: device), Activation.Relu(), new Dropout(0.5, generator));
 
     /// <summary>The images of a folder a class, or of one folder, as the network wants them, the same at each pass.</summary>
     public (IDataset Data, ImageFolder Folder) Images(string path, bool labelled = true)
@@ -130,13 +154,15 @@ internal sealed class ImageModel
         return Images(single).Read([0], device).Input;
     }
 
-    private static ImageModel With(Backbone backbone, IReadOnlyList<string> classes, Classifier network, Generator generator, bool skipCorrupt, Device device)
+    private static ImageModel With(Backbone backbone, IReadOnlyList<string> classes, Classifier network, int bottleneck, Generator generator, bool skipCorrupt, Device device)
     {
-        Module head = new Linear(network.FeatureCount, classes.Count, generator: generator, device: device);
-        if (GivesMaps(network, backbone.Preprocessing, device))
-            head = new Sequential(("pool", new AdaptiveAvgPool2d(1)), ("flatten", new Flatten()), ("linear", head));
-        network.ReplaceHead(head);
-        return new(backbone, classes, network) { SkipsCorrupt = skipCorrupt };
+        var between = bottleneck == 0 ? null : BottleneckOf(network.FeatureCount, bottleneck, generator, device);
+        var linear = new Linear(between is null ? network.FeatureCount : bottleneck, classes.Count, generator: generator, device: device);
+        List<(string, Module)> layers = GivesMaps(network, backbone.Preprocessing, device) ? [("pool", new AdaptiveAvgPool2d(1)), ("flatten", new Flatten())] : [];
+        if (between is not null)
+            layers.Add(("bottleneck", between));
+        network.ReplaceHead(layers.Count == 0 ? linear : new Sequential([.. layers, ("linear", linear)]));
+        return new(backbone, classes, network, between) { SkipsCorrupt = skipCorrupt };
     }
 
     private static bool GivesMaps(Classifier network, Preprocessing wanted, Device device)

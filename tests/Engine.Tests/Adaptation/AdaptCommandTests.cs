@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using TransferEngine.Cli;
+using TransferEngine.Data;
 using TransferEngine.Serialization;
 using TransferEngine.Tests.Serialization;
 using Xunit;
@@ -64,6 +65,39 @@ public sealed class AdaptCommandTests : IDisposable
         Assert.All(File.ReadAllLines(predictions).Skip(1), line => Assert.True(line.EndsWith(",1", StringComparison.Ordinal) || line.EndsWith(",7", StringComparison.Ordinal), line));
         Assert.Contains("transferengine.backbone", Safetensors.Load(model).Metadata.Keys);
         Assert.Equal(2, Read(json).GetProperty("candidates").GetArrayLength());
+    }
+
+    [Fact]
+    public void A_frozen_backbone_is_kept_and_its_model_answers_for_images_as_for_features()
+    {
+        string first = folder.File("first.safetensors"), model = folder.File("model.safetensors"), predictions = folder.File("classes.csv");
+        var images = Tensor.Uniform([40, 1, 28, 28], generator: new Generator(5));
+        Npy.Save(folder.File("images.npy"), images);
+        Npy.Save(folder.File("labels.npy"), Tensor.From([.. Enumerable.Range(0, 40).Select(i => i % 4)]));
+        string domain = $"{folder.File("images.npy")},{folder.File("labels.npy")}";
+        string[] command = ["adapt", "--method", "coral", "--source", domain, "--target", domain, "--backbone", "lenet", "--batch-size", "8", "--steps", "20"];
+        Assert.Equal(0, Run([.. command, "--out", first]));
+        Assert.Equal(0, Run([.. command, "--freeze", "features", "--weights", first, "--out", model, "--predictions", predictions]));
+        var (before, after) = (Safetensors.Load(first).Tensors, Safetensors.Load(model).Tensors);
+        string[] kept = [.. before.Keys.Where(name => after.TryGetValue(name, out var tensor) && tensor.Shape.Equals(before[name].Shape))];
+        Assert.True(kept.Length >= 4, string.Join(", ", after.Keys));
+        Assert.All(kept, name => Assert.Equal(before[name].ToArray<float>(), after[name].ToArray<float>()));
+
+        var loaded = ImageModel.Load(model, Device.Cpu);
+        var seen = loaded.Images(new TensorDataset(images, Tensor.Zeros([40], type: ElementType.Int32))).Read([.. Enumerable.Range(0, 40)], Device.Cpu);
+        using var recording = new NoGrad();
+        string[] classes = [.. loaded.Network.Forward(seen.Input).ArgMax(1).ToArray<int>().Select((label, row) => $"{row},{loaded.Classes[label]}")];
+        Assert.Equal(classes, File.ReadAllLines(predictions).Skip(1));
+
+        // A backbone of random weights is not worth keeping, and a model that lies about its width is refused.
+        Assert.Equal(1, Run([.. command, "--freeze", "features", "--out", folder.File("none.safetensors")]));
+        foreach (string width in (string[])["0", "-1", "x", "2000000000", "255"])
+        {
+            var file = Safetensors.Load(model);
+            Safetensors.Save(folder.File("lie.safetensors"), file.Tensors, new Dictionary<string, string>(file.Metadata) { ["transferengine.bottleneck"] = width });
+            var error = Assert.Throws<DataFormatException>(() => ImageModel.Load(folder.File("lie.safetensors"), Device.Cpu));
+            Assert.Contains($"a bottleneck of '{width}', its weights are of 256", error.Message, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
