@@ -22,7 +22,7 @@ internal static class AdaptReport
             .Append("td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:right}td:first-child,th:first-child{text-align:left}.chosen{background:#e8f4e8}.row{display:flex;flex-wrap:wrap;gap:1rem}.wide{overflow-x:auto;max-width:100%}svg{max-width:100%;height:auto}")
             .Append("</style></head><body>\n");
         page.Append(Text($"<h1>{result.Best.Candidate.Method}, chosen by {result.RankedBy}</h1>"));
-        page.Append(Paragraph($"Source {options.Source}, {task.Source.Count} rows; target {options.Target}, {task.Target.Count} rows; {task.Classes.Count} classes. {options.Steps} steps with batches of {options.BatchSize}, learning rate {options.LearningRate}, seed {options.Seed}, on {device} {device.Name}."));
+        page.Append(Paragraph($"Source {options.Source}, {task.Source.Count} rows; target {options.Target}, {task.Target.Count} rows; {task.Classes.Count} classes. {Network(options)}{options.Steps} steps with batches of {options.BatchSize}, learning rate {options.LearningRate}, seed {options.Seed}, on {device} {device.Name}."));
         page.Append(task.TargetLabels is null
             ? "<p>The target has no classes: nobody knows how right the models are on it. The choice goes by the validator alone.</p>\n"
             : "<p>The target's classes were looked at when all was trained and chosen, for the accuracies and matrices here alone.</p>\n");
@@ -43,6 +43,8 @@ internal static class AdaptReport
         File.WriteAllText(beside, page.ToString());
         File.Move(beside, path, overwrite: true);
     }
+
+    private static string Network(AdaptOptions options) => options.Backbone is null ? "" : $"The network is {options.Backbone}{(options.IsFrozen ? ", which stays as it is under a bottleneck and a head" : "")}; ";
 
     /// <summary>The model of the source alone, and the chosen one where it is another.</summary>
     private static IEnumerable<AdaptedOutcome> Shown(IReadOnlyList<AdaptedOutcome> outcomes) =>

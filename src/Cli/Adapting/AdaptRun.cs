@@ -79,7 +79,7 @@ internal sealed class AdaptRun(AdaptOptions options, Device device)
                     PseudoLabelWeight = weight,
                     Optimizer = parameters => new Adam(parameters, options.LearningRate / 10),
                     Loader = new() { BatchSize = options.BatchSize, Shuffle = true, Seed = options.Seed },
-                }, device, progress, cancellation);
+                }, device, progress is null ? null : new Later(progress, options.Steps), cancellation);
                 return model;
             },
         };
@@ -132,6 +132,12 @@ internal sealed class AdaptRun(AdaptOptions options, Device device)
     /// <summary>A part of large data, evenly spaced: what is scored and shown.</summary>
     private static IDataset Some(IDataset rows) =>
         rows.Count <= MostScored ? rows : new Subset(rows, [.. Enumerable.Range(0, MostScored).Select(i => (int)((long)i * rows.Count / MostScored))]);
+
+    /// <summary>Hears of a training that follows another of so many steps.</summary>
+    private sealed class Later(IProgress<TrainingProgress> listener, int steps) : IProgress<TrainingProgress>
+    {
+        public void Report(TrainingProgress value) => listener.Report(value with { Step = value.Step + steps });
+    }
 
     /// <summary>Writes a line a candidate, and before it one every half a minute.</summary>
     private sealed class Reporter : IProgress<SelectionProgress>

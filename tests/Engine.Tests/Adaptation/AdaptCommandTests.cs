@@ -77,7 +77,9 @@ public sealed class AdaptCommandTests : IDisposable
         string domain = $"{folder.File("images.npy")},{folder.File("labels.npy")}";
         string[] command = ["adapt", "--method", "coral", "--source", domain, "--target", domain, "--backbone", "lenet", "--batch-size", "8", "--steps", "20"];
         Assert.Equal(0, Run([.. command, "--out", first]));
-        Assert.Equal(0, Run([.. command, "--freeze", "features", "--weights", first, "--out", model, "--predictions", predictions]));
+        string html = folder.File("report.html");
+        Assert.Equal(0, Run([.. command, "--freeze", "features", "--weights", first, "--out", model, "--predictions", predictions, "--report", html]));
+        Assert.Contains("lenet, which stays as it is", File.ReadAllText(html), StringComparison.Ordinal);
         var (before, after) = (Safetensors.Load(first).Tensors, Safetensors.Load(model).Tensors);
         string[] kept = [.. before.Keys.Where(name => after.TryGetValue(name, out var tensor) && tensor.Shape.Equals(before[name].Shape))];
         Assert.True(kept.Length >= 4, string.Join(", ", after.Keys));
