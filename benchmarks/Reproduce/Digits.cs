@@ -58,7 +58,8 @@ internal sealed class Digits : DeepExperiment
         With no gradient through its weights, as in tllib, CDAN+E came to 97.4 and 97.0 % at weight 1; with it, as in the paper, to 98.1 and 97.6 % at the same weight. Of 1, 3 and 10 information
         maximisation chose 10 each time; larger ones were not tried, and the other methods' weights were not searched.
         CDAN+E own stays a point below what was published in both directions. Its authors' code prints the accuracy after each pass and does not say which is the published one; it stores
-        the digits as JPEG, and lets the entropy's part begin a pass ahead of the discriminator's, which these runs do not.
+        the digits as JPEG, and lets the entropy's part begin a pass ahead of the discriminator's, which these runs do not. That its images of USPS are the 16x16 ones is taken from their count,
+        order and labels; the images themselves were not to be had.
         """;
 
     public override IReadOnlyList<string> Tasks { get; } = ["MNIST→USPS", "USPS→MNIST"];
