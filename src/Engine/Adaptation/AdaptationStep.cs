@@ -86,7 +86,7 @@ public sealed class AdaptationStep
     public IReadOnlyList<Tensor> TargetViews => Batch.TargetViews;
 
     /// <summary>The numbers of the target's rows in its data set, as <see cref="DomainBatch.TargetRows"/>; empty where they are not known.</summary>
-    public IReadOnlyList<int> TargetRows => batch?.TargetRows ?? [];
+    public ReadOnlyMemory<int> TargetRows => batch?.TargetRows ?? default;
 
     /// <summary>Features of all source domains, [N, d].</summary>
     public Tensor SourceFeatures => Computed(ref sourceFeatures, ComputeFeatures, ofTarget: false);

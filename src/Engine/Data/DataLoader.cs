@@ -110,8 +110,8 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
     {
         ended.ThrowIfCancellationRequested();
         int start = batch * Settings.BatchSize;
-        var numbers = new ArraySegment<int>(order, start, Math.Min(Settings.BatchSize, order.Length - start));
-        ReadOnlySpan<int> rows = numbers;
+        var numbers = order.AsMemory(start, Math.Min(Settings.BatchSize, order.Length - start));
+        ReadOnlySpan<int> rows = numbers.Span;
         var threads = Settings.Transform is null && Settings.Views.Count == 0
             ? null
             : new ParallelOptions { CancellationToken = ended, MaxDegreeOfParallelism = Settings.Workers == 0 ? Environment.ProcessorCount : Settings.Workers };
@@ -121,7 +121,7 @@ public sealed class DataLoader : IEnumerable<Batch>, IPassed
             using var plain = read;
             read = whole.Apply(plain, Transformed.Random(~Settings.Seed, epoch, batch));
         }
-        read = read with { Rows = numbers };
+        read.Rows = numbers;
         if (Settings.Views.Count == 0)
             return read;
         var views = new List<Tensor>();

@@ -18,7 +18,7 @@ public sealed record DomainBatch(IReadOnlyList<Batch> Sources, Tensor? TargetInp
     public IReadOnlyList<Tensor> TargetViews { get; init; } = [];
 
     /// <summary>The numbers of the target's rows, as <see cref="Batch.Rows"/>; empty where they are not known.</summary>
-    public IReadOnlyList<int> TargetRows { get; init; } = [];
+    public ReadOnlyMemory<int> TargetRows { get; init; }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -47,7 +47,7 @@ public sealed record Batch(Tensor Input, Tensor Target) : IDisposable, ITensorBa
     public IReadOnlyList<Tensor> Views { get; init; } = [];
 
     /// <summary>The rows' numbers in the data set of the <see cref="DataLoader"/> that read them; empty of batches made elsewhere.</summary>
-    public IReadOnlyList<int> Rows { get; init; } = [];
+    public ReadOnlyMemory<int> Rows { get; internal set; }
 
     IReadOnlyList<Tensor> ITensorBatch<Batch>.Tensors => (Tensor[])[Input, Target, .. Views];
 

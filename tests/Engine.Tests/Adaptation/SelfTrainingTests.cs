@@ -165,7 +165,7 @@ public class SelfTrainingTests
         {
             if (Steps.Count == 0)
                 Wanted = want();
-            Steps.Add((step.TargetRows, targetLabels.ToArray<int>()));
+            Steps.Add((step.TargetRows.ToArray(), targetLabels.ToArray<int>()));
             return step.TargetFeatures.Sum() * 0;
         }
     }

@@ -57,10 +57,10 @@ public sealed class LoaderTests
         foreach (var batch in domains.Concat(domains))
         {
             Assert.Equal(batch.Sources[0].Rows, batch.Sources[0].Target.ToArray<int>());
-            Assert.Equal(batch.TargetRows.Select(row => row + 50f), batch.TargetInput!.ToArray<float>()); // numbers in the loader's own data set
+            Assert.Equal(batch.TargetRows.ToArray().Select(row => row + 50f), batch.TargetInput!.ToArray<float>()); // numbers in the loader's own data set
             batch.Dispose();
         }
-        Assert.Empty(new Batch(Tensor.Zeros([1]), Tensor.Zeros([1])).Rows);
+        Assert.Empty(new Batch(Tensor.Zeros([1]), Tensor.Zeros([1])).Rows.ToArray());
     }
 
     [Fact]

@@ -66,14 +66,14 @@ public abstract class ClusteredMethod : AdaptationMethod
     {
         if (run?.Data is not { Target: { } target } data)
             return Cluster(step.SourceFeatures, step.SourceTargets, step.TargetFeatures, classes);
-        if (step.TargetRows.Count != step.TargetInput.Shape[0])
-            throw new InvalidOperationException($"{Name}: of a batch of {step.TargetInput.Shape[0]} rows the numbers of {step.TargetRows.Count} are known. Take batches from a DomainLoader, or set DomainBatch.TargetRows.");
+        if (step.TargetRows.Length != step.TargetInput.Shape[0])
+            throw new InvalidOperationException($"{Name}: of a batch of {step.TargetInput.Shape[0]} rows the numbers of {step.TargetRows.Length} are known. Take batches from a DomainLoader, or set DomainBatch.TargetRows.");
         if (labels is null || step.Number % Math.Max(1, target.Count) == 0)
         {
             labels?.Dispose();
             labels = Cluster(data, classes).KeepAlive();
         }
-        return labels.IndexSelect(0, Tensor.From([.. step.TargetRows], labels.Device));
+        return labels.IndexSelect(0, Tensor.From(step.TargetRows.ToArray(), labels.Device));
     }
 
     private Tensor Cluster(DomainLoader data, int classes)
