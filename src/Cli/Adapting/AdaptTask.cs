@@ -54,8 +54,8 @@ internal abstract class AdaptTask
             throw new ArgumentException($"Of {source} and {target} one is a folder of images and the other is none. Both domains need the same form.");
         if (images)
         {
-            var folders = Folders(source, target, backbone ?? throw new ArgumentException($"Folders of images need --backbone, one of {string.Join(", ", Backbone.All)}."), weights, device);
-            return frozen ? folders.OnFeatures(batchSize, cancellation) : folders;
+            var (folders, start) = Folders(source, target, backbone ?? throw new ArgumentException($"Folders of images need --backbone, one of {string.Join(", ", Backbone.All)}."), weights, device);
+            return frozen ? folders.OnFeatures(start, batchSize, cancellation) : folders;
         }
         var from = DomainRows.Open(source);
         int[] labels = from.Labels ?? throw new ArgumentException($"{source} has no classes: the source needs them. Wanted: {DomainRows.Forms}.");
@@ -75,21 +75,21 @@ internal abstract class AdaptTask
                 throw new ArgumentException($"{network} takes images of {network.Preprocessing.Channels} channels, {source} has {from.Inputs.Shape[1]}. Name another --backbone.");
             var model = ImageModel.Start(network, weights, names, new Generator(0), skipCorrupt: false, device);
             var arrays = new Images(network, weights, model.Network.FeatureCount, device) { Classes = names, Source = model.Images(sourceRows), SourceLabels = labels, Target = model.Images(targetRows), TargetLabels = known };
-            return frozen ? arrays.OnFeatures(batchSize, cancellation) : arrays;
+            return frozen ? arrays.OnFeatures(model, batchSize, cancellation) : arrays;
         }
         if (backbone is not null)
             throw new ArgumentException($"--backbone {backbone} takes images; {source} has vectors.");
         return new Vectors(from.Inputs.Shape[1], device) { Classes = names, Source = sourceRows, SourceLabels = labels, Target = targetRows, TargetLabels = known };
     }
 
-    private static Images Folders(string source, string target, string backbone, string? weights, Device device)
+    private static (Images Task, ImageModel Start) Folders(string source, string target, string backbone, string? weights, Device device)
     {
         var network = Backbone.Find(backbone);
         string[] classes = [.. new ImageFolder(source).Classes];
         var model = ImageModel.Start(network, weights, classes, new Generator(0), skipCorrupt: false, device);
         var (from, sourceFolder) = model.Images(source);
         var (to, targetFolder) = model.Images(target, DomainRows.HasClassFolders(target));
-        return new(network, weights, model.Network.FeatureCount, device)
+        var task = new Images(network, weights, model.Network.FeatureCount, device)
         {
             Classes = classes,
             Source = from,
@@ -97,6 +97,7 @@ internal abstract class AdaptTask
             Target = to,
             TargetLabels = targetFolder.Classes.SequenceEqual(classes) ? targetFolder.Labels : null,
         };
+        return (task, model);
     }
 
     /// <summary>Images, by a backbone; its model is one that predict and evaluate take.</summary>
@@ -116,17 +117,15 @@ internal abstract class AdaptTask
 
         public override void Save(AdaptedModel model, string path) => models.GetValue(model.Head, _ => throw new ArgumentException("The model is of another task.")).Save(path);
 
-        /// <summary>The same domains as the backbone's features of all images, computed once.</summary>
-        public AdaptTask OnFeatures(int batchSize, CancellationToken cancellation)
+        /// <summary>The same domains as the features of all images by a model of the backbone's weights, computed once.</summary>
+        public AdaptTask OnFeatures(ImageModel model, int batchSize, CancellationToken cancellation)
         {
-            var model = ImageModel.Start(backbone, weights, Classes, new Generator(0), skipCorrupt: false, device);
-            using var frozen = FreezePolicy.All().Apply(model.Network);
             var extractor = new FeatureExtractor(model.Network, model.FeatureName);
             TensorDataset Computed(IDataset images)
             {
-                using var cache = new FeatureCache(extractor, images, batchSize, device);
+                var cache = new FeatureCache(extractor, images, batchSize, device);
                 cache.Compute(cancellation: cancellation);
-                return new(cache.Features.Clone().KeepAlive(), cache.Targets.Clone().KeepAlive());
+                return new(cache.Features, cache.Targets);
             }
             return new ImageFeatures(backbone, weights!, features, device) { Classes = Classes, Source = Computed(Source), SourceLabels = SourceLabels, Target = Computed(Target), TargetLabels = TargetLabels };
         }
