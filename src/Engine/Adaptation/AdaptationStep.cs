@@ -22,6 +22,21 @@ public sealed record AdaptationRun(Module Features, Module Head)
 
     /// <summary>Takes inputs to logits.</summary>
     internal Tensor Forward(Tensor inputs) => Head.Forward(Features.Forward(inputs));
+
+    /// <summary>What is answered with the networks in evaluation mode, not recorded.</summary>
+    internal T Evaluated<T>(Func<T> answer)
+    {
+        using var recording = new NoGrad();
+        var putBack = new Sequential(Features, Head).Evaluate();
+        try
+        {
+            return answer();
+        }
+        finally
+        {
+            putBack();
+        }
+    }
 }
 
 /// <summary>
@@ -143,22 +158,11 @@ public sealed class AdaptationStep
     internal Tensor OfTarget(Func<Tensor, Tensor> network) => run is { IsJoint: false } ? network(TargetFeatures) : Both(SourceFeatures, TargetFeatures, network).Target;
 
     /// <summary>The domains' features and the target's logits with the networks in evaluation mode, not recorded; where features and logits are given, these.</summary>
-    internal (Tensor SourceFeatures, Tensor TargetFeatures, Tensor TargetLogits) Evaluated()
+    internal (Tensor SourceFeatures, Tensor TargetFeatures, Tensor TargetLogits) Evaluated() => run?.Evaluated(() =>
     {
-        if (run is null)
-            return (SourceFeatures, TargetFeatures, TargetLogits);
-        using var recording = new NoGrad();
-        var putBack = new Sequential(run.Features, run.Head).Evaluate();
-        try
-        {
-            var target = run.Features.Forward(TargetInput);
-            return (run.Features.Forward(SourceInput), target, run.Head.Forward(target));
-        }
-        finally
-        {
-            putBack();
-        }
-    }
+        var target = run.Features.Forward(TargetInput);
+        return (run.Features.Forward(SourceInput), target, run.Head.Forward(target));
+    }) ?? (SourceFeatures, TargetFeatures, TargetLogits);
 
     /// <summary>Lets what was computed be computed anew: the weights have changed.</summary>
     internal void Forget()

@@ -1,4 +1,3 @@
-using TransferEngine.Modules;
 using TransferEngine.Training;
 
 namespace TransferEngine.Adaptation;
@@ -87,16 +86,7 @@ public sealed class DirtT : AdaptationMethod, IDisposable
     private Tensor Taught(AdaptationStep step)
     {
         var shadow = teacher ?? throw new InvalidOperationException("DirtT: there is no teacher yet. Call Begin before the first step, as Adapter.Fit does.");
-        using var recording = new NoGrad();
         using var swapped = shadow.SwapIn();
-        var putBack = new Sequential(step.Run.Features, step.Run.Head).Evaluate();
-        try
-        {
-            return step.Run.Forward(step.TargetInput);
-        }
-        finally
-        {
-            putBack();
-        }
+        return step.Run.Evaluated(() => step.Run.Forward(step.TargetInput));
     }
 }
