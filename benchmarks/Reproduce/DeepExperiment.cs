@@ -91,7 +91,7 @@ internal sealed record DeepMethod(
 /// </summary>
 internal abstract class DeepExperiment : Experiment
 {
-    private const double Momentum = 0.9, LearningRate = 0.01;
+    protected const double Momentum = 0.9, LearningRate = 0.01;
 
     /// <summary>Chooses; fixed before any result was seen, and not changed by the study of validators that came out of these.</summary>
     private static readonly Validator Judge = new InformationMaximizationValidator();

@@ -26,7 +26,7 @@ internal sealed class Digits : DeepExperiment
             (task, make) => new ConditionalDomainAdversary(Recipes.Discriminator(task.Width * task.Classes, task.DiscriminatorWidth, make), entropy: true, make.Weight), [1, 3, 10]),
         new(new("CDAN+E" + DeepMethod.Own, "the same with all that its authors' code has of its own: USPS's own division, 7,291 digits to train on and 2,007 to test, stretched over 28x28; 500 rectified features with dropout 0.5 and a linear head; learning rate 0.01, halved after half of the passes (to USPS after four and nine of ten) but for the discriminator, weight decay 5e-4, no Nesterov, no label smoothing; the mean of both domains for their sum, weights of mean 1, no adversary in the first pass.", [95.6, 98.0]),
             (task, make) => ConditionalDomainAdversary.Authors(
-                new(Recipes.Discriminator(task.Width * task.Classes, task.DiscriminatorWidth, make), Optimizer: parameters => new Sgd([new ParameterGroup(parameters) { IsScheduled = false }], 0.01, 0.9, weightDecay: 5e-4)),
+                new(Recipes.Discriminator(task.Width * task.Classes, task.DiscriminatorWidth, make), Optimizer: parameters => new Sgd([new ParameterGroup(parameters) { IsScheduled = false }], LearningRate, Momentum, weightDecay: task.WeightDecay)),
                 entropy: true, make.Weight, AfterOnePass), [1], Of: AsCdan),
         new(new("MCD", "four updates of the features a step, weight 1, two fifths of the steps.", [93.8, 95.7]),
             (task, make) => new MaximumClassifierDiscrepancy(Initialized(make.Generator, DigitsNetwork.Head(make.Generator, make.Device)), 4, make.Weight), [1], 0.4),
